@@ -1,0 +1,1 @@
+//! The claude-endpoint: reads the diff, asks the reviewer, posts the review.

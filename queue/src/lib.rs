@@ -1,0 +1,1 @@
+//! The durable queue that stands between accepting an event and working on it.

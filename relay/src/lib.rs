@@ -1,0 +1,1 @@
+//! The relay: GitHub's webhook made durable and handed home.

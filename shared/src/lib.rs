@@ -1,0 +1,1 @@
+//! What crosses a process boundary, and how a service is run.

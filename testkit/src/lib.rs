@@ -1,0 +1,1 @@
+//! Stateful stand-ins for GitHub, Anthropic and Ollama, and the journeys that use them.
