@@ -1,1 +1,17 @@
-//! What crosses a process boundary, and how a service is run.
+//! What crosses a process boundary between the three services, and how a service is run.
+//!
+//! `event`, `memory`, `outcome` and `signature` are pure: no clock, no I/O, no runtime. The rest is what each
+//! service would otherwise write again: its command line, its listener, its health, its logs.
+
+pub mod event;
+pub mod memory;
+pub mod outcome;
+pub mod signature;
+
+pub mod client;
+pub mod config;
+pub mod error;
+pub mod health;
+pub mod server;
+pub mod service;
+pub mod telemetry;

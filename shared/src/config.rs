@@ -1,0 +1,351 @@
+//! Configuration: flags, then environment, then a TOML file, then the default.
+//!
+//! The TOML file and a service's own defaults are laid under clap as default values, so that one table, the command
+//! line's, knows every setting. A key of the file that is not a setting is an error.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fmt::Write as _,
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, parser::ValueSource};
+use secrecy::SecretString;
+
+use crate::{signature::SigningKeys, telemetry::LogFormat};
+
+/// The settings that every service has.
+#[derive(Debug, Clone, Args)]
+pub struct ServiceArgs {
+    /// TOML file with settings, named like the environment variables in lower case
+    #[arg(long, env = "CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address to listen on
+    #[arg(long, env = "LISTEN", default_value = "127.0.0.1")]
+    pub listen: IpAddr,
+    /// Port to listen on
+    #[arg(long, env = "PORT", default_value = "0")]
+    pub port: u16,
+    /// Folder of the service's data
+    #[arg(long, env = "DATA_DIR", default_value = "./data")]
+    pub data_dir: PathBuf,
+    /// Where the queue lives [default: sqlite://DATA_DIR/queue.db]
+    #[arg(long, env = "QUEUE_URL")]
+    pub queue_url: Option<String>,
+    /// Key(s) `whsec_…` that sign what our services say to each other; the first signs, each is valid
+    #[arg(long, env = "RELAY_SIGNING_KEY", hide = true, hide_env_values = true)]
+    pub relay_signing_key: Option<SecretString>,
+    /// File with RELAY_SIGNING_KEY
+    #[arg(long, env = "RELAY_SIGNING_KEY_FILE", value_name = "FILE")]
+    pub relay_signing_key_file: Option<PathBuf>,
+    /// Most connections open at a time
+    #[arg(long, env = "MAX_CONNECTIONS", default_value = "4096")]
+    pub max_connections: usize,
+    /// How log lines are written
+    #[arg(long, env = "LOG_FORMAT", default_value = "auto")]
+    pub log_format: LogFormat,
+    /// Which log lines are written
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    pub rust_log: String,
+}
+
+impl ServiceArgs {
+    /// Where the service listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.listen, self.port)
+    }
+
+    /// The queue's URL.
+    pub fn queue_url(&self) -> String {
+        let default = || format!("sqlite://{}", self.data_dir.join("queue.db").display());
+        self.queue_url.clone().filter(|url| !url.is_empty()).unwrap_or_else(default)
+    }
+
+    /// The keys between our services.
+    ///
+    /// # Errors
+    /// None is set, or one of them is not usable.
+    pub fn signing_keys(&self) -> anyhow::Result<SigningKeys> {
+        let list = required(
+            "RELAY_SIGNING_KEY",
+            self.relay_signing_key.as_ref(),
+            self.relay_signing_key_file.as_deref(),
+        )?;
+        SigningKeys::parse(&list).context("RELAY_SIGNING_KEY cannot be used")
+    }
+}
+
+/// A secret from its variable or from the file that `NAME_FILE` names; a trailing line break is not part of it.
+///
+/// # Errors
+/// Both are set, or the file cannot be read.
+pub fn secret(
+    name: &str,
+    value: Option<&SecretString>,
+    file: Option<&Path>,
+) -> anyhow::Result<Option<SecretString>> {
+    match (value, file) {
+        (Some(_), Some(_)) => bail!("{name} and {name}_FILE are both set; keep one of them"),
+        (Some(value), None) => Ok(Some(value.clone())),
+        (None, None) => Ok(None),
+        (None, Some(path)) => {
+            let text = fs::read_to_string(path)
+                .with_context(|| format!("cannot read {name}_FILE {}", path.display()))?;
+            let text = text.trim_end_matches(['\r', '\n']);
+            if text.is_empty() {
+                bail!("{name}_FILE {} is empty", path.display());
+            }
+            Ok(Some(SecretString::from(text)))
+        }
+    }
+}
+
+/// A secret that the service cannot do without.
+///
+/// # Errors
+/// As [`secret`], and when it is not set.
+pub fn required(
+    name: &str,
+    value: Option<&SecretString>,
+    file: Option<&Path>,
+) -> anyhow::Result<SecretString> {
+    secret(name, value, file)?
+        .with_context(|| format!("{name} is not set; set it, or {name}_FILE, or see .env.example"))
+}
+
+/// What makes a service's configuration its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Defaults {
+    /// Default values that differ from those of the shared groups, as (setting, value).
+    pub values: &'static [(&'static str, &'static str)],
+    /// Tables that the TOML file may have beside the settings; the service reads them itself.
+    pub tables: &'static [&'static str],
+}
+
+/// A parsed command line with what lies under it.
+#[derive(Debug)]
+pub struct Loaded<C> {
+    /// The command line.
+    pub cli: C,
+    /// Every setting with its value and where that came from; secrets are redacted.
+    pub settings: Vec<Setting>,
+    /// The TOML file's tables that [`Defaults::tables`] allows.
+    pub tables: toml::Table,
+}
+
+/// One line of `config show`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name in the TOML file; in upper case, its environment variable.
+    pub name: String,
+    /// Its value, or `<redacted>`, or `None` when it is not set.
+    pub value: Option<String>,
+    /// `flag`, `environment`, `file` or `default`.
+    pub source: &'static str,
+}
+
+/// Parses `arguments` over the environment, the TOML file and the defaults. A mistake on the command line, `--help`
+/// and `--version` end the process, as clap does.
+///
+/// # Errors
+/// The TOML file cannot be read, or has an unknown key.
+pub fn load<C: CommandFactory + FromArgMatches>(
+    arguments: impl IntoIterator<Item = OsString>,
+    defaults: &Defaults,
+) -> anyhow::Result<Loaded<C>> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = prepare(C::command(), defaults);
+    let first_look = command.clone().ignore_errors(true).get_matches_from(&arguments);
+    let path = first_look.try_get_one::<PathBuf>("config").ok().flatten().cloned();
+    let (file, tables) = match &path {
+        Some(path) => read_toml(path, &command, defaults)?,
+        None => (BTreeMap::new(), toml::Table::new()),
+    };
+    let from_file: BTreeSet<String> = file.keys().cloned().collect();
+    let mut command = command;
+    for (name, value) in file {
+        command = command.mut_arg(name, |arg| arg.default_value(value));
+    }
+    let matches = command.clone().get_matches_from(&arguments);
+    let cli = C::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    Ok(Loaded { settings: settings(&command, &matches, &from_file), cli, tables })
+}
+
+/// Settings can stand before or after the subcommand; an empty environment variable counts as unset, since that is
+/// what a compose file makes of a variable without a value.
+fn prepare(mut command: Command, defaults: &Defaults) -> Command {
+    for (name, value) in defaults.values {
+        command = command.mut_arg(name, |arg| arg.default_value(*value));
+    }
+    command.mut_args(|arg| {
+        let empty = arg.get_env().is_some_and(is_empty_variable);
+        let arg = if arg.is_positional() { arg } else { arg.global(true) };
+        if empty { arg.env(None::<&str>) } else { arg }
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment beside clap")]
+fn is_empty_variable(name: &std::ffi::OsStr) -> bool {
+    std::env::var_os(name).is_some_and(|value| value.is_empty())
+}
+
+fn read_toml(
+    path: &Path,
+    command: &Command,
+    defaults: &Defaults,
+) -> anyhow::Result<(BTreeMap<String, String>, toml::Table)> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+    // The parser's message would quote the line, which may hold a secret; its position is enough to find it.
+    let parsed: Result<toml::Table, toml::de::Error> = toml::from_str(&text);
+    let table = match parsed {
+        Ok(table) => table,
+        Err(error) => {
+            let line =
+                error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            bail!("{} is not valid TOML near line {line}: {}", path.display(), error.message());
+        }
+    };
+    let (mut values, mut tables) = (BTreeMap::new(), toml::Table::new());
+    for (key, value) in table {
+        if defaults.tables.contains(&key.as_str()) {
+            tables.insert(key, value);
+        } else if key != "config"
+            && command.get_arguments().any(|arg| arg.get_id() == key.as_str() && is_setting(arg))
+        {
+            let text = scalar(&value).with_context(|| {
+                format!("`{key}` in {} must be a string, number, boolean or list of strings", path.display())
+            })?;
+            values.insert(key, text);
+        } else {
+            bail!("unknown setting `{key}` in {}; `config show` lists the settings", path.display());
+        }
+    }
+    Ok((values, tables))
+}
+
+fn scalar(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Float(number) => Some(number.to_string()),
+        toml::Value::Boolean(truth) => Some(truth.to_string()),
+        toml::Value::Array(items) => {
+            items.iter().map(scalar).collect::<Option<Vec<_>>>().map(|items| items.join(","))
+        }
+        toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+    }
+}
+
+fn is_setting(arg: &Arg) -> bool {
+    arg.get_env().is_some() || arg.get_long().is_some_and(|long| !["help", "version"].contains(&long))
+}
+
+fn settings(command: &Command, matches: &ArgMatches, from_file: &BTreeSet<String>) -> Vec<Setting> {
+    let show = |arg: &Arg| {
+        let name = arg.get_id().to_string();
+        let raw = matches.try_get_raw(&name).ok().flatten();
+        let value =
+            raw.map(|values| values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(","));
+        let source = match matches.value_source(&name) {
+            Some(ValueSource::CommandLine) => "flag",
+            Some(ValueSource::EnvVariable) => "environment",
+            _ if from_file.contains(&name) => "file",
+            _ => "default",
+        };
+        let value = if arg.is_hide_env_values_set() { value.map(|_| "<redacted>".to_owned()) } else { value };
+        Setting { name, value, source }
+    };
+    command.get_arguments().filter(|arg| is_setting(arg)).map(show).collect()
+}
+
+/// The text of `config show`: every setting, its value, and where that came from.
+pub fn show(settings: &[Setting]) -> String {
+    let mut text = String::new();
+    for Setting { name, value, source } in settings {
+        let _ = match value {
+            Some(value) => writeln!(text, "{:<40} # {source}", format!("{name} = {value:?}")),
+            None => writeln!(text, "{:<40} # not set", format!("# {name}")),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        service: ServiceArgs,
+        #[command(subcommand)]
+        command: Option<Verb>,
+    }
+
+    #[derive(Debug, clap::Subcommand)]
+    enum Verb {
+        Serve,
+    }
+
+    const DEFAULTS: Defaults = Defaults { values: &[("port", "4200")], tables: &["routes"] };
+
+    fn try_load(toml: &str, flags: &[&str]) -> anyhow::Result<Loaded<Cli>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("relay.toml");
+        fs::write(&path, toml).unwrap();
+        let start = ["relay", "--config", path.to_str().unwrap()];
+        load(start.iter().chain(flags).map(OsString::from), &DEFAULTS)
+    }
+
+    #[test]
+    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+        let loaded = try_load(
+            "port = 4300\nqueue_url = \"sqlite:///q\"\n[routes]\na = 1",
+            &["serve", "--port", "4400"],
+        )
+        .unwrap();
+        assert_eq!(loaded.cli.service.port, 4400);
+        assert!(matches!(loaded.cli.command, Some(Verb::Serve)));
+        assert_eq!(loaded.cli.service.queue_url(), "sqlite:///q");
+        assert!(loaded.tables.contains_key("routes"));
+        assert_eq!(try_load("port = 4300", &[]).unwrap().cli.service.port, 4300);
+        assert_eq!(try_load("", &[]).unwrap().cli.service.port, 4200);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let error = try_load("prot = 4300", &[]).unwrap_err().to_string();
+        assert!(error.contains("`prot`"), "{error}");
+        let error = try_load("a = [", &[]).unwrap_err().to_string();
+        assert!(error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let loaded = try_load("relay_signing_key = \"whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0\"", &[]).unwrap();
+        let text = show(&loaded.settings);
+        assert!(text.contains("relay_signing_key = \"<redacted>\""), "{text}");
+        assert!(!text.contains("c2VjcmV0") && !format!("{loaded:?}").contains("c2VjcmV0"));
+        assert!(loaded.cli.service.signing_keys().is_ok());
+    }
+
+    #[test]
+    fn a_secret_comes_from_its_variable_or_its_file_but_not_both() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, "from-file\n").unwrap();
+        let value = SecretString::from("from-variable");
+        assert_eq!(secret("X", None, Some(&path)).unwrap().unwrap().expose_secret(), "from-file");
+        let both = secret("X", Some(&value), Some(&path)).unwrap_err().to_string();
+        assert!(both.contains("X_FILE") && !both.contains("from-"), "{both}");
+        assert!(required("X", None, None).unwrap_err().to_string().starts_with("X is not set"));
+    }
+}

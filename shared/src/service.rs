@@ -1,0 +1,120 @@
+//! How a service is run: the verbs that all three binaries have, signals, and how a failed start is told.
+
+use std::{net::IpAddr, process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    client,
+    config::{ServiceArgs, Setting, show},
+    health::Report,
+};
+
+/// The verbs of each binary, to flatten into its own.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Verb {
+    /// Run the service (also without a word)
+    Serve,
+    /// Ask the running service for its health; exit code 0 unless it fails
+    Healthcheck,
+    /// Show the configuration
+    #[command(subcommand)]
+    Config(ConfigVerb),
+}
+
+/// What can be done with the configuration.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum ConfigVerb {
+    /// Every setting, its value and where that came from; secrets are never shown
+    Show {
+        /// Accepted for clarity: what is shown is always redacted
+        #[arg(long)]
+        redacted: bool,
+    },
+}
+
+/// Carries out the verbs that do not serve.
+///
+/// # Errors
+/// The service does not answer, or says that it fails.
+pub async fn side_verb(verb: &Verb, service: &ServiceArgs, settings: &[Setting]) -> anyhow::Result<()> {
+    match verb {
+        Verb::Serve => Ok(()),
+        Verb::Healthcheck => healthcheck(service).await,
+        Verb::Config(ConfigVerb::Show { .. }) => {
+            print!("{}", show(settings));
+            Ok(())
+        }
+    }
+}
+
+/// Asks `GET /health` of the service that these settings describe.
+async fn healthcheck(service: &ServiceArgs) -> anyhow::Result<()> {
+    let host = match service.listen {
+        IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+        IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+        IpAddr::V4(ip) => ip.to_string(),
+    };
+    let url = format!("http://{host}:{}/health", service.port);
+    let response = client::http(Some(Duration::from_secs(5)))?.get(&url).send().await;
+    let response = response.with_context(|| format!("nothing answers at {url}; is the service running?"))?;
+    let failed = !response.status().is_success();
+    let report: Report =
+        response.json().await.with_context(|| format!("{url} does not answer as one of our services"))?;
+    for (component, checks) in &report.checks {
+        for check in checks {
+            println!(
+                "{:<5} {component}  {}",
+                format!("{:?}", check.status).to_lowercase(),
+                check.output.as_deref().unwrap_or("")
+            );
+        }
+    }
+    if failed { bail!("{} fails", report.service_id) } else { Ok(()) }
+}
+
+/// Binds the service's address.
+///
+/// # Errors
+/// The address is taken or not this machine's; the text says what to do.
+pub async fn bind(service: &ServiceArgs) -> anyhow::Result<TcpListener> {
+    let address = service.address();
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; is another instance running? PORT and LISTEN change the address")
+    })
+}
+
+/// A token that is cancelled by SIGTERM or SIGINT.
+///
+/// # Errors
+/// The process cannot listen for signals.
+pub fn stop_signal() -> anyhow::Result<CancellationToken> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: finishing open work, then stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: finishing open work, then stopping"),
+        }
+        stopped.cancel();
+    });
+    Ok(stop)
+}
+
+/// The exit code of a run; an error is printed with its causes on one line.
+pub fn exit(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Two signature schemes: GitHub's, for what comes from outside, and Standard Webhooks', between our own services.
+//!
+//! A body that was checked is a different type ([`Verified`]) from one that was not, so that a parser can insist on it.
+//! Nothing here reads a clock: the caller says what time it is.
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// How far the sender's clock may be off, in seconds (Standard Webhooks leaves the number to the receiver).
+pub const TOLERANCE_SECONDS: i64 = 300;
+/// Header with the id of the message (Standard Webhooks).
+pub const ID: &str = "webhook-id";
+/// Header with the Unix time of sending, in seconds (Standard Webhooks).
+pub const TIMESTAMP: &str = "webhook-timestamp";
+/// Header with the space-separated signatures (Standard Webhooks).
+pub const SIGNATURE: &str = "webhook-signature";
+/// Header of an answer: the same scheme over `id.status.body`.
+pub const ANSWER: &str = "relay-signature";
+
+/// The shortest webhook secret that is accepted.
+const SHORTEST_SECRET: usize = 16;
+/// What people leave in an example file; compared in lower case.
+const PLACEHOLDERS: [&str; 8] = [
+    "changeme",
+    "change-me",
+    "change_me",
+    "your-secret",
+    "your_secret",
+    "your-webhook-secret",
+    "placeholder",
+    "example",
+];
+/// The shortest key of Standard Webhooks, in bytes.
+const SHORTEST_KEY: usize = 24;
+
+/// Why a signature was not accepted. None of the texts contains a part of a key.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureError {
+    /// A header is absent.
+    #[error("the signature header is missing")]
+    Missing,
+    /// A header is not of the scheme's form.
+    #[error("the signature header is not of the expected form")]
+    Malformed,
+    /// No key gives this signature.
+    #[error("the signature does not match any configured key")]
+    Mismatch,
+    /// Sent too long ago or in the future.
+    #[error("the timestamp is more than {TOLERANCE_SECONDS} seconds off this machine's clock")]
+    Stale,
+}
+
+/// Why a configured key cannot be used. None of the texts contains the key.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum KeyError {
+    /// Nothing was given.
+    #[error("no key is given")]
+    Empty,
+    /// Too easy to guess.
+    #[error("key {0} is shorter than {1} characters: make one with `openssl rand -hex 32`")]
+    Short(usize, usize),
+    /// Copied from an example.
+    #[error("key {0} is a placeholder from an example: make one with `openssl rand -hex 32`")]
+    Placeholder(usize),
+    /// Not `whsec_` and base64 of at least 24 bytes.
+    #[error(
+        "key {0} is not `whsec_` followed by base64 of at least {SHORTEST_KEY} bytes: make one with `echo whsec_$(openssl rand -base64 32)`"
+    )]
+    NotWhsec(usize),
+}
+
+/// Bytes whose signature was checked.
+#[derive(Debug, Clone)]
+pub struct Verified(Bytes);
+
+impl Verified {
+    /// The checked bytes.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+impl AsRef<[u8]> for Verified {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// GitHub's webhook secrets. Each is valid, so that one can be changed without losing an event.
+#[derive(Debug, Clone)]
+pub struct GithubSecrets(Vec<SecretString>);
+
+impl GithubSecrets {
+    /// Reads a comma-separated list.
+    ///
+    /// # Errors
+    /// A secret that is too short, or a known placeholder, is refused.
+    pub fn parse(list: &SecretString) -> Result<Self, KeyError> {
+        let mut secrets = Vec::new();
+        for (index, secret) in split(list.expose_secret()) {
+            let lower = secret.to_lowercase();
+            if PLACEHOLDERS.iter().any(|p| lower.contains(p)) {
+                return Err(KeyError::Placeholder(index));
+            }
+            if secret.chars().count() < SHORTEST_SECRET {
+                return Err(KeyError::Short(index, SHORTEST_SECRET));
+            }
+            secrets.push(SecretString::from(secret));
+        }
+        if secrets.is_empty() { Err(KeyError::Empty) } else { Ok(Self(secrets)) }
+    }
+
+    /// Checks `X-Hub-Signature-256` (`sha256=` and 64 hex digits) over the raw body, in constant time.
+    /// Source: GitHub, "Validating webhook deliveries".
+    ///
+    /// # Errors
+    /// [`SignatureError`]; the older SHA-1 header is never enough.
+    pub fn verify(&self, header: Option<&str>, body: Bytes) -> Result<Verified, SignatureError> {
+        let digits = header
+            .ok_or(SignatureError::Missing)?
+            .strip_prefix("sha256=")
+            .ok_or(SignatureError::Malformed)?;
+        let claimed = hex::decode(digits).map_err(|_| SignatureError::Malformed)?;
+        let matches = |secret: &SecretString| {
+            mac(secret.expose_secret().as_bytes(), &[&body]).verify_slice(&claimed).is_ok()
+        };
+        // Every key is tried, so that the time taken does not tell which one it was.
+        let hits = self.0.iter().filter(|secret| matches(secret)).count();
+        if hits > 0 { Ok(Verified(body)) } else { Err(SignatureError::Mismatch) }
+    }
+
+    /// The header value GitHub would send: the other side of [`verify`](Self::verify), for test events.
+    pub fn sign(&self, body: &[u8]) -> String {
+        let key = self.0.first().map_or("", |secret| secret.expose_secret());
+        format!("sha256={}", hex::encode(mac(key.as_bytes(), &[body]).finalize().into_bytes()))
+    }
+}
+
+/// The keys of `RELAY_SIGNING_KEY`. The first signs, each verifies.
+#[derive(Debug, Clone)]
+pub struct SigningKeys(Vec<SecretSlice<u8>>);
+
+/// The three headers of a signed request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Headers {
+    /// [`ID`].
+    pub id: String,
+    /// [`TIMESTAMP`].
+    pub timestamp: i64,
+    /// [`SIGNATURE`].
+    pub signature: String,
+}
+
+impl SigningKeys {
+    /// Reads a comma-separated list of `whsec_` keys.
+    ///
+    /// # Errors
+    /// A key that is not of that form, or shorter than 24 bytes.
+    pub fn parse(list: &SecretString) -> Result<Self, KeyError> {
+        let mut keys = Vec::new();
+        for (index, text) in split(list.expose_secret()) {
+            let bytes = text.strip_prefix("whsec_").and_then(|base64| BASE64_STANDARD.decode(base64).ok());
+            let bytes = bytes.filter(|bytes| bytes.len() >= SHORTEST_KEY).ok_or(KeyError::NotWhsec(index))?;
+            keys.push(SecretSlice::from(bytes));
+        }
+        if keys.is_empty() { Err(KeyError::Empty) } else { Ok(Self(keys)) }
+    }
+
+    /// Signs a request. Source: Standard Webhooks specification, "Signature scheme".
+    pub fn sign(&self, id: &str, now: i64, body: &[u8]) -> Headers {
+        let signature = self.signature(&[id.as_bytes(), b".", now.to_string().as_bytes(), b".", body]);
+        Headers { id: id.to_owned(), timestamp: now, signature }
+    }
+
+    /// Checks a request's headers over its body; `now` is Unix time in seconds.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn verify(&self, headers: &Headers, now: i64, body: Bytes) -> Result<Verified, SignatureError> {
+        if now.saturating_sub(headers.timestamp).saturating_abs() > TOLERANCE_SECONDS {
+            return Err(SignatureError::Stale);
+        }
+        let timestamp = headers.timestamp.to_string();
+        self.check(&headers.signature, &[headers.id.as_bytes(), b".", timestamp.as_bytes(), b".", &body])?;
+        Ok(Verified(body))
+    }
+
+    /// Signs an answer: [`ANSWER`] over `id.status.body`, so that nobody else on the port can give it.
+    pub fn sign_answer(&self, id: &str, status: u16, body: &[u8]) -> String {
+        self.signature(&[id.as_bytes(), b".", status.to_string().as_bytes(), b".", body])
+    }
+
+    /// Checks an answer.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn verify_answer(
+        &self,
+        header: Option<&str>,
+        id: &str,
+        status: u16,
+        body: Bytes,
+    ) -> Result<Verified, SignatureError> {
+        let status = status.to_string();
+        self.check(
+            header.ok_or(SignatureError::Missing)?,
+            &[id.as_bytes(), b".", status.as_bytes(), b".", &body],
+        )?;
+        Ok(Verified(body))
+    }
+
+    /// A key for another purpose, such as `review-marker`, that tells nothing about the signing keys. One per signing
+    /// key, the current one first, so that what the older ones made is still recognised.
+    pub fn derive(&self, purpose: &str) -> Vec<SecretSlice<u8>> {
+        let derived = |key: &SecretSlice<u8>| {
+            SecretSlice::from(
+                mac(key.expose_secret(), &[b"ai-relay/", purpose.as_bytes()])
+                    .finalize()
+                    .into_bytes()
+                    .to_vec(),
+            )
+        };
+        self.0.iter().map(derived).collect()
+    }
+
+    fn signature(&self, parts: &[&[u8]]) -> String {
+        let key = self.0.first().map_or(&[][..], |key| key.expose_secret());
+        format!("v1,{}", BASE64_STANDARD.encode(mac(key, parts).finalize().into_bytes()))
+    }
+
+    fn check(&self, header: &str, parts: &[&[u8]]) -> Result<(), SignatureError> {
+        let versions = header.split(' ').filter_map(|one| one.strip_prefix("v1,"));
+        let claimed: Vec<_> =
+            versions.filter_map(|base64| BASE64_STANDARD.decode(base64).ok()).take(8).collect();
+        if claimed.is_empty() {
+            return Err(SignatureError::Malformed);
+        }
+        let pairs = self.0.iter().flat_map(|key| claimed.iter().map(move |claim| (key, claim)));
+        let hits =
+            pairs.filter(|(key, claim)| mac(key.expose_secret(), parts).verify_slice(claim).is_ok()).count();
+        if hits > 0 { Ok(()) } else { Err(SignatureError::Mismatch) }
+    }
+}
+
+/// SHA-256 of a body: recognises the same body under another id.
+pub fn digest(body: &[u8]) -> [u8; 32] {
+    Sha256::digest(body).into()
+}
+
+/// Whether two secrets are equal, in a time that does not depend on where they differ.
+pub fn same(a: &SecretString, b: &str) -> bool {
+    let key = b"ai-relay/compare";
+    mac(key, &[a.expose_secret().as_bytes()])
+        .verify_slice(&mac(key, &[b.as_bytes()]).finalize().into_bytes())
+        .is_ok()
+}
+
+fn split(list: &str) -> impl Iterator<Item = (usize, &str)> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|one| !one.is_empty())
+        .enumerate()
+        .map(|(index, one)| (index + 1, one))
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104, section 2)")]
+fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    for part in parts {
+        mac.update(part);
+    }
+    mac
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn keys(list: &str) -> SigningKeys {
+        SigningKeys::parse(&list.into()).unwrap()
+    }
+
+    const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    /// GitHub's documentation, "Validating webhook deliveries", test values.
+    #[test]
+    fn github_vector() {
+        let secrets = GithubSecrets::parse(&"It's a Secret to Everybody".into()).unwrap();
+        let header = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        assert_eq!(secrets.sign(b"Hello, World!"), header);
+        assert!(secrets.verify(Some(header), Bytes::from("Hello, World!")).is_ok());
+        assert_eq!(
+            secrets.verify(Some(header), Bytes::from("Hello, World?")).unwrap_err(),
+            SignatureError::Mismatch
+        );
+        assert_eq!(secrets.verify(None, Bytes::new()).unwrap_err(), SignatureError::Missing);
+        assert_eq!(secrets.verify(Some("sha1=00"), Bytes::new()).unwrap_err(), SignatureError::Malformed);
+    }
+
+    /// The worked example that the Standard Webhooks libraries share.
+    #[test]
+    fn standard_webhooks_vector() {
+        let body = Bytes::from(r#"{"test": 2432232314}"#);
+        let headers = keys(KEY).sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, &body);
+        assert_eq!(headers.signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert!(keys(KEY).verify(&headers, 1_614_265_330, body).is_ok());
+    }
+
+    #[test]
+    fn every_key_of_a_rotation_is_valid_and_the_first_signs() {
+        let secrets = GithubSecrets::parse(&"the-new-secret-is-long, the-old-secret-is-long".into()).unwrap();
+        let old = GithubSecrets::parse(&"the-old-secret-is-long".into()).unwrap();
+        assert!(secrets.verify(Some(&old.sign(b"x")), Bytes::from("x")).is_ok());
+        assert!(old.verify(Some(&secrets.sign(b"x")), Bytes::from("x")).is_err());
+    }
+
+    #[test]
+    fn weak_secrets_are_refused_without_being_shown() {
+        let error = |list: &str| GithubSecrets::parse(&list.into()).unwrap_err();
+        assert_eq!(error(" , "), KeyError::Empty);
+        assert_eq!(error("long-enough-secret-1,short"), KeyError::Short(2, 16));
+        assert_eq!(error("change-me-change-me-change-me"), KeyError::Placeholder(1));
+        let text = SigningKeys::parse(&"whsec_hunter2".into()).unwrap_err().to_string();
+        assert!(!text.contains("hunter2"));
+        assert!(!format!("{:?}", keys(KEY)).contains("MfKQ"));
+    }
+
+    #[test]
+    fn a_stale_timestamp_is_refused_in_both_directions() {
+        let headers = keys(KEY).sign("m", 1_000_000, b"x");
+        let at = |now| keys(KEY).verify(&headers, now, Bytes::from("x"));
+        assert!(at(1_000_300).is_ok() && at(999_700).is_ok());
+        assert_eq!(at(1_000_301).unwrap_err(), SignatureError::Stale);
+        assert_eq!(at(999_699).unwrap_err(), SignatureError::Stale);
+        let far = Headers { timestamp: i64::MIN, ..headers };
+        assert_eq!(keys(KEY).verify(&far, i64::MAX, Bytes::new()).unwrap_err(), SignatureError::Stale);
+    }
+
+    #[test]
+    fn an_answer_is_bound_to_its_request_and_status() {
+        let keys = keys(KEY);
+        let header = keys.sign_answer("m1", 202, b"{}");
+        assert!(keys.verify_answer(Some(&header), "m1", 202, Bytes::from("{}")).is_ok());
+        assert!(keys.verify_answer(Some(&header), "m2", 202, Bytes::from("{}")).is_err());
+        assert!(keys.verify_answer(Some(&header), "m1", 200, Bytes::from("{}")).is_err());
+        assert_eq!(keys.verify_answer(None, "m1", 202, Bytes::new()).unwrap_err(), SignatureError::Missing);
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_an_answer_never_a_panic(header in ".*", id in ".*", at in any::<i64>(), body in any::<Vec<u8>>()) {
+            let secrets = GithubSecrets::parse(&"a-long-enough-secret".into()).unwrap();
+            prop_assert!(secrets.verify(Some(&header), Bytes::from(body.clone())).is_err());
+            let headers = Headers { id, timestamp: at, signature: header };
+            prop_assert!(keys(KEY).verify(&headers, at, Bytes::from(body)).is_err());
+        }
+
+        #[test]
+        fn one_changed_byte_breaks_a_signature(mut body in prop::collection::vec(any::<u8>(), 1..200), at in any::<prop::sample::Index>()) {
+            let headers = keys(KEY).sign("m", 1, &body);
+            let index = at.index(body.len());
+            body[index] ^= 1;
+            let verified = keys(KEY).verify(&headers, 1, Bytes::from(body));
+            prop_assert_eq!(verified.unwrap_err(), SignatureError::Mismatch);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Logs and metrics.
+
+use std::io::IsTerminal;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// `text` on a terminal, else `json`.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Starts logging to standard error; standard output belongs to what a command prints.
+///
+/// # Errors
+/// `filter` is not a valid `RUST_LOG` directive, or logging was started before.
+pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .context("RUST_LOG is not a valid filter, for example `info,relay=debug`")?;
+    let json = format == LogFormat::Json || (format == LogFormat::Auto && !std::io::stderr().is_terminal());
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    if json {
+        registry.with(lines.json().flatten_event(true).with_current_span(false)).try_init()?;
+    } else {
+        registry.with(lines.compact().with_target(false)).try_init()?;
+    }
+    Ok(())
+}
+
+/// Seconds; from a queue put to a long review.
+const DURATION_BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0, 60.0, 300.0];
+
+/// Starts the process-wide metrics recorder. In a process that has one already (tests run several services in one),
+/// a recorder of its own is made whose text stays empty.
+///
+/// # Errors
+/// The bucket list is refused by the exporter.
+pub fn metrics() -> anyhow::Result<PrometheusHandle> {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATION_BUCKETS)?
+        .build_recorder();
+    let handle = recorder.handle();
+    let _ = metrics::set_global_recorder(recorder);
+    Ok(handle)
+}
