@@ -1,0 +1,78 @@
+//! When to try again: exponential backoff with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter").
+//! Pure: the caller passes the random number.
+
+use std::time::Duration;
+
+/// A retry schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// Upper bound of the first delay; doubles with each attempt.
+    pub base: Duration,
+    /// Upper bound of every delay.
+    pub cap: Duration,
+    /// Counted from the first attempt, after which a job is dead.
+    pub give_up_after: Duration,
+}
+
+impl Default for Schedule {
+    /// One second, doubling to an hour, for three days: as long as GitHub keeps a delivery for redelivery.
+    fn default() -> Self {
+        Self {
+            base: Duration::from_secs(1),
+            cap: Duration::from_secs(60 * 60),
+            give_up_after: Duration::from_secs(72 * 60 * 60),
+        }
+    }
+}
+
+impl Schedule {
+    /// The delay after attempt number `attempt` (from 1): a random share of the bound, never less than a tenth of it,
+    /// so that a failing target is not called again at once. `random` is in 0..1.
+    pub fn delay(&self, attempt: u32, random: f64) -> Duration {
+        let doubled = self.base.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
+        doubled.min(self.cap).mul_f64(random.clamp(0.1, 1.0))
+    }
+
+    /// The delay after a failed attempt, or `None` when it is time to give up. A delay that the target asked for is
+    /// kept to, within the cap.
+    pub fn next(
+        &self,
+        attempt: u32,
+        since_first: Duration,
+        asked: Option<Duration>,
+        random: f64,
+    ) -> Option<Duration> {
+        let delay = asked.map_or_else(|| self.delay(attempt, random), |asked| asked.min(self.cap));
+        (since_first + delay <= self.give_up_after).then_some(delay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_cap_and_end_after_three_days() {
+        let schedule = Schedule::default();
+        let bounds: Vec<u64> = (1..=14).map(|attempt| schedule.delay(attempt, 1.0).as_secs()).collect();
+        assert_eq!(bounds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600]);
+        let hour = Duration::from_secs(3600);
+        assert_eq!(schedule.next(20, hour * 71, None, 1.0), Some(hour));
+        assert_eq!(schedule.next(20, hour * 71 + Duration::from_secs(1), None, 1.0), None);
+        assert_eq!(
+            schedule.next(1, Duration::ZERO, Some(Duration::from_secs(30)), 0.5),
+            Some(Duration::from_secs(30))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_delay_is_never_longer_than_the_cap(attempt in any::<u32>(), random in any::<f64>()) {
+            let schedule = Schedule::default();
+            let delay = schedule.delay(attempt, random);
+            prop_assert!(delay <= schedule.cap && delay >= schedule.base / 10);
+        }
+    }
+}

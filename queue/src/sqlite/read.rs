@@ -1,0 +1,179 @@
+//! The statements that only read, and how rows become records.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::model::{
+    Error, Filter, Finished, HistoryEntry, Job, JobRecord, JobState, LaneStats, Record, Result,
+};
+
+/// The most history entries shown for a job: the newest.
+const MOST_HISTORY: i64 = 200;
+
+pub(super) fn next_due(db: &Connection, lane: &str) -> Result<Option<Timestamp>> {
+    let mut statement = db.prepare_cached(
+        "SELECT min(iif(state = 'pending', due_at, leased_until)) FROM jobs WHERE lane = ? AND state IN ('pending', 'leased')",
+    )?;
+    let due: Option<i64> = statement.query_row([lane], |row| row.get(0))?;
+    Ok(due.map(time))
+}
+
+pub(super) fn leased_job(db: &Connection, seq: i64) -> Result<Job> {
+    let mut statement = db.prepare_cached(
+        "SELECT j.seq, j.token, d.id, d.event, j.lane, j.key, j.attempts, j.first_attempt_at, d.redelivery, d.received_at, d.payload, j.checkpoint
+         FROM jobs j JOIN deliveries d ON d.seq = j.delivery WHERE j.seq = ?",
+    )?;
+    let job = statement.query_row([seq], |row| {
+        Ok(Job {
+            seq: row.get(0)?,
+            token: row.get(1)?,
+            id: row.get(2)?,
+            event: row.get(3)?,
+            lane: row.get(4)?,
+            key: row.get(5)?,
+            attempt: row.get(6)?,
+            first_attempt_at: time(row.get(7)?),
+            redelivery: row.get(8)?,
+            received_at: time(row.get(9)?),
+            payload: row.get(10)?,
+            checkpoint: row.get(11)?,
+        })
+    })?;
+    let payload = zstd::decode_all(&job.payload[..])
+        .map_err(|error| Error::Store(format!("payload of {}: {error}", job.id)))?;
+    Ok(Job { payload, ..job })
+}
+
+const DELIVERY: &str =
+    "SELECT seq, id, event, action, repository, headline, note, redelivery, received_at FROM deliveries d";
+
+pub(super) fn find(db: &Connection, id: &str) -> Result<Option<Record>> {
+    let found =
+        db.prepare_cached(&format!("{DELIVERY} WHERE id = ?"))?.query_row([id], delivery).optional()?;
+    let Some(mut record) = found else { return Ok(None) };
+    for (seq, mut job) in jobs(db, record.seq)? {
+        job.history = history(db, seq)?;
+        record.jobs.push(job);
+    }
+    Ok(Some(record))
+}
+
+pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Record>> {
+    let sql = format!(
+        "{DELIVERY} WHERE seq < ?1 AND (?2 IS NULL OR repository = ?2)
+           AND ((?3 IS NULL AND ?4 IS NULL)
+                OR (?3 = 'ignored' AND ?4 IS NULL AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.delivery = d.seq))
+                OR EXISTS (SELECT 1 FROM jobs j WHERE j.delivery = d.seq AND (?4 IS NULL OR lane = ?4)
+                           AND (?3 IS NULL OR state = ?3 OR outcome = ?3)))
+         ORDER BY seq DESC LIMIT ?5"
+    );
+    let before = filter.before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX);
+    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+    let mut records: Vec<Record> = db
+        .prepare_cached(&sql)?
+        .query_map(params![before, filter.repository, filter.state, filter.lane, limit], delivery)?
+        .collect::<rusqlite::Result<_>>()?;
+    for record in &mut records {
+        record.jobs = jobs(db, record.seq)?.into_iter().map(|(_, job)| job).collect();
+    }
+    Ok(records)
+}
+
+fn delivery(row: &Row<'_>) -> rusqlite::Result<Record> {
+    Ok(Record {
+        seq: row.get(0)?,
+        id: row.get(1)?,
+        event: row.get(2)?,
+        action: row.get(3)?,
+        repository: row.get(4)?,
+        headline: row.get(5)?,
+        note: row.get(6)?,
+        redelivery: row.get(7)?,
+        received_at: time(row.get(8)?),
+        jobs: Vec::new(),
+    })
+}
+
+fn jobs(db: &Connection, delivery: u64) -> Result<Vec<(i64, JobRecord)>> {
+    let mut statement = db.prepare_cached(
+        "SELECT seq, lane, state, attempts, due_at, finished_at, error, finish FROM jobs WHERE delivery = ? ORDER BY seq",
+    )?;
+    let rows = statement.query_map([delivery], |row| {
+        let state: String = row.get(2)?;
+        let finish: Option<String> = row.get(7)?;
+        let job = JobRecord {
+            lane: row.get(1)?,
+            // The column's check allows no other word.
+            state: JobState::from_word(&state).unwrap_or(JobState::Dead),
+            attempts: row.get(3)?,
+            due_at: time(row.get(4)?),
+            finished_at: row.get::<_, Option<i64>>(5)?.map(time),
+            error: row.get(6)?,
+            finish: finish.and_then(|json| serde_json::from_str(&json).ok()),
+            history: Vec::new(),
+        };
+        Ok((row.get(0)?, job))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn history(db: &Connection, job: i64) -> Result<Vec<HistoryEntry>> {
+    let mut statement = db.prepare_cached(
+        "SELECT at, what, detail FROM (SELECT * FROM history WHERE job = ? ORDER BY seq DESC LIMIT ?) ORDER BY seq",
+    )?;
+    let rows = statement.query_map([job, MOST_HISTORY], |row| {
+        Ok(HistoryEntry { at: time(row.get(0)?), what: row.get(1)?, detail: row.get(2)? })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn finished(db: &Connection, after: u64, most: usize) -> Result<Vec<Finished>> {
+    let mut statement = db.prepare_cached(
+        "SELECT j.finished_seq, d.id, j.lane, j.finish, j.finished_at FROM jobs j JOIN deliveries d ON d.seq = j.delivery
+         WHERE j.finished_seq > ? ORDER BY j.finished_seq LIMIT ?",
+    )?;
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![after, i64::try_from(most).unwrap_or(i64::MAX)])?;
+    let mut feed = Vec::new();
+    while let Some(row) = rows.next()? {
+        let json: String = row.get(3)?;
+        let finish = serde_json::from_str(&json).map_err(|error| Error::Store(error.to_string()))?;
+        feed.push(Finished {
+            seq: row.get(0)?,
+            id: row.get(1)?,
+            lane: row.get(2)?,
+            finish,
+            finished_at: time(row.get(4)?),
+        });
+    }
+    Ok(feed)
+}
+
+pub(super) fn stats(db: &Connection) -> Result<Vec<LaneStats>> {
+    let mut statement = db.prepare_cached(
+        "SELECT lane, sum(iif(state = 'pending', n, 0)), sum(iif(state = 'leased', n, 0)), sum(iif(state = 'dead', n, 0)),
+                (SELECT d.received_at FROM jobs j JOIN deliveries d ON d.seq = j.delivery
+                 WHERE j.lane = counts.lane AND j.state IN ('pending', 'leased') ORDER BY j.seq LIMIT 1)
+         FROM counts GROUP BY lane",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok(LaneStats {
+            lane: row.get(0)?,
+            pending: row.get(1)?,
+            leased: row.get(2)?,
+            dead: row.get(3)?,
+            oldest: row.get::<_, Option<i64>>(4)?.map(time),
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn cursor(db: &Connection, name: &str) -> Result<Option<u64>> {
+    let mut statement = db.prepare_cached("SELECT value FROM cursors WHERE name = ?")?;
+    Ok(statement.query_row([name], |row| row.get(0)).optional()?)
+}
+
+/// A stored time; one outside of what a timestamp can hold, which nothing here writes, reads as 1970.
+fn time(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
+}
