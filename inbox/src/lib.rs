@@ -1,1 +1,37 @@
-//! What the two endpoints have in common: the signed inbox and the outcome feed.
+//! What the two endpoints have in common: who may call, the signed inbox, and the outcome feed.
+//!
+//! A request is verified, its envelope stored (fsync), and answered; nobody waits for a model here. The answer is
+//! signed, so that the relay believes nobody else on the tunnel's port.
+
+pub mod auth;
+pub mod outcomes;
+pub mod receive;
+
+use queue::{LaneStatus, Queue};
+use shared::health::{Check, Report};
+
+/// Adds what is to be known about an endpoint's queue to its health report.
+pub async fn queue_health(report: Report, queue: &Queue, lane: &LaneStatus) -> Report {
+    let report = match queue.stats().await {
+        Err(error) => return report.with("store", Check::fail(format!("the queue cannot be read: {error}"))),
+        Ok(lanes) => {
+            let (pending, dead) = lanes.iter().fold((0, 0), |(pending, dead), lane| {
+                (pending + lane.pending + lane.leased, dead + lane.dead)
+            });
+            let dead_letters = match dead {
+                0 => Check::pass(),
+                _ => Check::warn(
+                    "some events failed for good; `relay deliveries list --state dead` shows them",
+                ),
+            };
+            report
+                .with("store", Check::pass())
+                .with("queue:pending", Check::pass().observed(pending, "events"))
+                .with("queue:dead", dead_letters.observed(dead, "events"))
+        }
+    };
+    match &lane.paused {
+        Some(reason) => report.with("queue:lane", Check::warn(format!("events wait: {reason}"))),
+        None => report,
+    }
+}

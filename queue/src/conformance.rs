@@ -259,6 +259,7 @@ async fn the_feed_tells_each_end_once_and_in_order(queue: Queue, _: Arc<ManualCl
     let told: Vec<_> = feed.iter().map(|entry| (entry.id.as_str(), entry.finish.state.as_str())).collect();
     assert_eq!(told, [("d3", "skipped"), ("d2", "failed"), ("d1", "completed")]);
     let last = feed[2].seq;
+    assert_eq!(queue.feed_end().await.unwrap(), last);
     assert!(queue.finished(last, 10).await.unwrap().is_empty());
     queue.redeliver("d1", None).await.unwrap();
     one(&queue, "a").await.done(Finish::new("completed", "again")).await.unwrap();

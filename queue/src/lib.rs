@@ -78,6 +78,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn list(&self, filter: Filter) -> Result<Vec<Record>>;
     /// See [`Queue::finished`].
     async fn finished(&self, after: u64, most: usize) -> Result<Vec<Finished>>;
+    /// See [`Queue::feed_end`].
+    async fn feed_end(&self) -> Result<u64>;
     /// See [`Queue::stats`].
     async fn stats(&self) -> Result<Vec<LaneStats>>;
     /// See [`Queue::cursor`].
@@ -210,12 +212,42 @@ impl Queue {
         self.0.finished(after, most).await
     }
 
+    /// The last position given out in the feed. A reader that is past it has read another feed: the store was lost.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn feed_end(&self) -> Result<u64> {
+        self.0.feed_end().await
+    }
+
     /// Counts per lane.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn stats(&self) -> Result<Vec<LaneStats>> {
         self.0.stats().await
+    }
+
+    /// Sets the gauges `ai_relay_queue_jobs` (by lane and state) and `ai_relay_queue_oldest_age_seconds` (by lane).
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn publish_metrics(&self) -> Result<()> {
+        for lane in self.stats().await? {
+            let age = lane
+                .oldest
+                .map_or(0.0, |oldest| (self.now() - oldest).total(jiff::Unit::Second).unwrap_or(0.0));
+            metrics::gauge!("ai_relay_queue_oldest_age_seconds", "lane" => lane.lane.clone()).set(age);
+            for (state, count) in [("pending", lane.pending), ("leased", lane.leased), ("dead", lane.dead)] {
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "a gauge is a float, and exact up to 2^53 jobs"
+                )]
+                metrics::gauge!("ai_relay_queue_jobs", "lane" => lane.lane.clone(), "state" => state)
+                    .set(count as f64);
+            }
+        }
+        Ok(())
     }
 
     /// A number kept under a name, such as how far another service's feed was read.

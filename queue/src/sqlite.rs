@@ -159,6 +159,10 @@ impl Backend for Sqlite {
         self.reader.run(move |connection| read::finished(connection, after, most)).await
     }
 
+    async fn feed_end(&self) -> Result<u64> {
+        self.reader.run(read::feed_end).await
+    }
+
     async fn stats(&self) -> Result<Vec<LaneStats>> {
         self.reader.run(read::stats).await
     }

@@ -149,6 +149,10 @@ pub(super) fn finished(db: &Connection, after: u64, most: usize) -> Result<Vec<F
     Ok(feed)
 }
 
+pub(super) fn feed_end(db: &Connection) -> Result<u64> {
+    Ok(db.prepare_cached("SELECT last FROM feed")?.query_row([], |row| row.get(0))?)
+}
+
 pub(super) fn stats(db: &Connection) -> Result<Vec<LaneStats>> {
     let mut statement = db.prepare_cached(
         "SELECT lane, sum(iif(state = 'pending', n, 0)), sum(iif(state = 'leased', n, 0)), sum(iif(state = 'dead', n, 0)),

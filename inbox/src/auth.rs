@@ -1,0 +1,143 @@
+//! Who may call an endpoint. Through the tunnel every caller looks like loopback, so the address says nothing: a
+//! caller holds the signing key, or the bearer token.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use http_body_util::{BodyExt, Limited};
+use jiff::Timestamp;
+use secrecy::SecretString;
+use shared::{
+    error::ApiError,
+    server::read_body,
+    signature::{self, Headers, SigningKeys},
+};
+
+/// The largest signed body: GitHub's 25 MiB and the envelope around it.
+const LARGEST_SIGNED: usize = 32 * 1024 * 1024;
+/// The largest answer that is signed.
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+/// How long a signed body may take to arrive, through a tunnel on a slow line.
+const BODY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Who called; found among a request's extensions behind [`guard`] and [`admit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// One of our services; `id` is the request's `webhook-id`.
+    Signed {
+        /// Idempotency key.
+        id: String,
+    },
+    /// A local agent or person with the token.
+    Bearer,
+}
+
+/// What callers are checked against. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Auth {
+    keys: SigningKeys,
+    token: Option<Arc<SecretString>>,
+    hint: &'static str,
+}
+
+impl Auth {
+    /// Signatures only.
+    pub fn signed(keys: SigningKeys) -> Self {
+        Self { keys, token: None, hint: "this route takes only requests signed with RELAY_SIGNING_KEY" }
+    }
+
+    /// Signatures, or the token of the variable that `hint` names.
+    pub fn signed_or_bearer(keys: SigningKeys, token: Option<SecretString>, hint: &'static str) -> Self {
+        Self { keys, token: token.map(Arc::new), hint }
+    }
+
+    /// The caller, and the body if it had to be read to find out.
+    async fn check(&self, request: Request) -> Result<(Caller, Request), ApiError> {
+        if let Some(headers) = signed_headers(request.headers()) {
+            let (parts, body) = request.into_parts();
+            let body = read_body(body, LARGEST_SIGNED, BODY_DEADLINE).await?;
+            let verified = self.keys.verify(&headers, Timestamp::now().as_second(), body);
+            let body = verified.map_err(|why| ApiError::unauthorized(format!("{why}; {}", self.hint)))?;
+            return Ok((
+                Caller::Signed { id: headers.id },
+                Request::from_parts(parts, Body::from(body.into_bytes())),
+            ));
+        }
+        let sent = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let sent = sent.and_then(|value| value.strip_prefix("Bearer "));
+        match (&self.token, sent) {
+            (Some(token), Some(sent)) if signature::same(token, sent.trim()) => Ok((Caller::Bearer, request)),
+            _ => Err(ApiError::unauthorized(self.hint)),
+        }
+    }
+}
+
+fn signed_headers(headers: &HeaderMap) -> Option<Headers> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    Some(Headers {
+        id: text(signature::ID)?.to_owned(),
+        timestamp: text(signature::TIMESTAMP)?.parse().ok()?,
+        signature: text(signature::SIGNATURE)?.to_owned(),
+    })
+}
+
+/// Middleware: only known callers pass, and a signed request gets a signed answer, errors of the route included.
+pub async fn guard(State(auth): State<Auth>, request: Request, next: Next) -> Response {
+    let (caller, mut request) = match auth.check(request).await {
+        Ok(checked) => checked,
+        Err(error) => return error.into_response(),
+    };
+    request.extensions_mut().insert(caller.clone());
+    let response = next.run(request).await;
+    match caller {
+        Caller::Signed { id } => sign(&auth.keys, &id, response).await,
+        Caller::Bearer => response,
+    }
+}
+
+/// Middleware for answers that stream: only known callers pass; the answer is not signed, since it has no end to wait for.
+pub async fn admit(State(auth): State<Auth>, request: Request, next: Next) -> Response {
+    match auth.check(request).await {
+        Ok((caller, mut request)) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Middleware for routes that are open to anyone: whoever signs a request can be sure of the answer.
+pub async fn sign_if_asked(State(auth): State<Auth>, request: Request, next: Next) -> Response {
+    let Some(Headers { id, .. }) = signed_headers(request.headers()) else { return next.run(request).await };
+    match auth.check(request).await {
+        Ok((_, request)) => sign(&auth.keys, &id, next.run(request).await).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn sign(keys: &SigningKeys, id: &str, response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let body: Bytes = match Limited::new(body, LARGEST_ANSWER).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => {
+            let failed = ApiError::new(
+                http::StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "the answer could not be read",
+            );
+            return failed.with_source(error).into_response();
+        }
+    };
+    // Base64 and a comma are always a valid header value.
+    if let Ok(value) = HeaderValue::from_str(&keys.sign_answer(id, parts.status.as_u16(), &body)) {
+        parts.headers.insert(signature::ANSWER, value);
+    }
+    Response::from_parts(parts, Body::from(body))
+}

@@ -1,0 +1,67 @@
+//! `GET /outcomes`: what became of the events, for the relay to follow. A long poll, so that nothing at home has to
+//! reach out and no further port has to be open.
+
+use std::time::Duration;
+
+use axum::Json;
+use queue::{Finished, Queue};
+use shared::{
+    error::ApiError,
+    outcome::{Feed, FeedQuery, MAX_WAIT_SECONDS, Outcome, State},
+};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// The most outcomes in one answer.
+const MOST: usize = 100;
+
+/// Outcomes after `query.after`, waiting up to `query.wait` seconds for one, but not past `stop`. A reader that is
+/// past the feed's end has followed a feed that is gone: it is told to start again.
+///
+/// # Errors
+/// 503 when the store cannot be read.
+pub async fn feed(queue: &Queue, query: FeedQuery, stop: &CancellationToken) -> Result<Json<Feed>, ApiError> {
+    let until = Instant::now() + Duration::from_secs(query.wait.min(MAX_WAIT_SECONDS));
+    let mut changes = queue.changes();
+    if query.after > queue.feed_end().await.map_err(unreadable)? {
+        return Ok(Json(Feed { outcomes: Vec::new(), next: 0 }));
+    }
+    loop {
+        changes.mark_unchanged();
+        let finished = queue.finished(query.after, MOST).await.map_err(unreadable)?;
+        if !finished.is_empty() {
+            let next = finished.last().map_or(query.after, |last| last.seq);
+            return Ok(Json(Feed { outcomes: finished.into_iter().map(outcome).collect(), next }));
+        }
+        let changed = tokio::select! {
+            () = stop.cancelled() => false,
+            changed = timeout_at(until, changes.changed()) => matches!(changed, Ok(Ok(()))),
+        };
+        if !changed {
+            return Ok(Json(Feed { outcomes: Vec::new(), next: query.after }));
+        }
+    }
+}
+
+fn outcome(finished: Finished) -> Outcome {
+    Outcome {
+        seq: finished.seq,
+        delivery: finished.id,
+        state: state(&finished.finish.state),
+        summary: finished.finish.summary,
+        url: finished.finish.url,
+        detail: finished.finish.detail,
+        finished_at: finished.finished_at,
+    }
+}
+
+/// The state of a finish; our handlers use no other words.
+fn state(word: &str) -> State {
+    let all = [State::Completed, State::Partial, State::Skipped, State::Failed, State::Superseded];
+    all.into_iter().find(|state| state.as_str() == word).unwrap_or(State::Failed)
+}
+
+fn unreadable(error: queue::Error) -> ApiError {
+    ApiError::unavailable("store_failed", "the queue cannot be read", Duration::from_secs(5))
+        .with_source(error)
+}

@@ -1,0 +1,87 @@
+//! Accepting an event: on disk first, then the answer.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::StatusCode;
+use queue::{Error, NewDelivery, Put, Queue, Replaces, Route};
+use shared::{
+    error::ApiError,
+    event::{Envelope, VERSION},
+};
+
+/// Reads an envelope.
+///
+/// # Errors
+/// 400 with what is wrong with it.
+pub fn envelope(body: &[u8]) -> Result<Envelope, ApiError> {
+    let envelope: Envelope = serde_json::from_slice(body).map_err(|error| {
+        ApiError::bad_request("invalid_envelope", format!("the body is not an envelope: {error}"))
+    })?;
+    if envelope.version != VERSION {
+        let message = format!(
+            "envelope version {} is not known here, only {VERSION}; the relay and the endpoints must be of one release",
+            envelope.version
+        );
+        return Err(ApiError::bad_request("unknown_version", message));
+    }
+    if envelope.id.is_empty() || envelope.id.len() > 200 {
+        return Err(ApiError::bad_request("invalid_envelope", "`id` must have 1 to 200 characters"));
+    }
+    Ok(envelope)
+}
+
+/// An envelope as a delivery with one job in `lane`, in the order of its subject. Where `supersede` is set, a newer
+/// head of a pull request takes the place of one that has not been begun.
+pub fn delivery(envelope: &Envelope, lane: &str, supersede: bool, body: Vec<u8>) -> NewDelivery {
+    let replaces = envelope.replaces().filter(|_| supersede);
+    NewDelivery {
+        id: envelope.id.clone(),
+        digest: None,
+        replay_window: Duration::ZERO,
+        redelivery: envelope.redelivery,
+        event: envelope.event.clone(),
+        action: envelope.action.clone(),
+        repository: envelope.repository.as_ref().map(|repository| repository.full_name.clone()),
+        headline: envelope.headline(),
+        note: None,
+        received_at: envelope.received_at,
+        payload: body,
+        routes: vec![Route {
+            lane: lane.to_owned(),
+            key: envelope.key(),
+            replaces: replaces.map(|(group, version)| Replaces { group, version }),
+        }],
+    }
+}
+
+/// Stores a delivery and answers: 202 once it is on disk, 200 for a duplicate.
+///
+/// # Errors
+/// 503 when the backlog is full or the disk cannot be written; nothing is stored then.
+pub async fn accept(queue: &Queue, delivery: NewDelivery) -> Result<Response, ApiError> {
+    let id = delivery.id.clone();
+    let (status, word) = match queue.put(delivery).await {
+        Ok(Put::Stored | Put::Revived) => (StatusCode::ACCEPTED, "accepted"),
+        Ok(Put::Duplicate { .. }) => (StatusCode::OK, "duplicate"),
+        Err(error @ Error::Full(_)) => {
+            return Err(unavailable("backlog_full", "the backlog is full; send it again later", error));
+        }
+        Err(error) => {
+            return Err(unavailable(
+                "store_failed",
+                "the event could not be stored; send it again later",
+                error,
+            ));
+        }
+    };
+    tracing::info!(delivery = id, "{word}");
+    Ok((status, Json(serde_json::json!({"status": word, "id": id}))).into_response())
+}
+
+fn unavailable(code: &'static str, message: &'static str, error: Error) -> ApiError {
+    ApiError::unavailable(code, message, Duration::from_secs(30)).with_source(error)
+}
