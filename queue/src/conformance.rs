@@ -110,6 +110,7 @@ pub async fn run_all(open: &dyn Fn(Arc<ManualClock>) -> Opening) {
         the_backlog_has_a_limit,
         the_feed_tells_each_end_once_and_in_order,
         an_outcome_is_recorded_once,
+        an_outcome_may_overtake_the_answer,
         deliveries_are_listed_newest_first,
         lanes_are_counted,
         a_cursor_is_kept
@@ -281,6 +282,17 @@ async fn an_outcome_is_recorded_once(queue: Queue, _: Arc<ManualClock>) {
     assert_eq!(state(&queue, "d1").await, JobState::Dead);
     assert!(!queue.record("d1", "b", Finish::new("completed", "")).await.unwrap());
     assert!(!queue.record("unknown", "a", Finish::new("completed", "")).await.unwrap());
+}
+
+async fn an_outcome_may_overtake_the_answer(queue: Queue, _: Arc<ManualClock>) {
+    queue.put(delivery("d1", "a", "k")).await.unwrap();
+    let lease = one(&queue, "a").await;
+    queue.record("d1", "a", Finish::new("completed", "review posted")).await.unwrap();
+    lease.done(Finish::new("handed_over", "")).await.unwrap();
+    let job = queue.find("d1").await.unwrap().unwrap().jobs.remove(0);
+    assert_eq!((job.state, job.finish.unwrap().state.as_str()), (JobState::Done, "completed"));
+    let words: Vec<_> = job.history.iter().map(|entry| entry.what.as_str()).collect();
+    assert_eq!(words, ["handed_over", "completed"]);
 }
 
 async fn deliveries_are_listed_newest_first(queue: Queue, _: Arc<ManualClock>) {

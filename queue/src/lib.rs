@@ -170,8 +170,8 @@ impl Queue {
         self.0.next_due(lane).await
     }
 
-    /// Adds what became of a finished job on the far side; a `failed` one becomes a dead letter. `false` if there is
-    /// no such job.
+    /// Adds what became of a job on the far side; a `failed` one becomes a dead letter. A job that is still open was
+    /// handed over all the same, which its outcome proves, and ends with it. `false` if there is no such job.
     ///
     /// # Errors
     /// The store cannot write.

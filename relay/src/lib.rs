@@ -1,1 +1,145 @@
-//! The relay: GitHub's webhook made durable and handed home.
+//! The relay: GitHub's webhook made durable and handed home. The modules stand in the order of an event's journey.
+
+use std::{ops::Deref, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use queue::{LaneStatus, Queue, Worker, WorkerOptions};
+use shared::{
+    client::SignedClient,
+    server::{Limits, serve},
+    telemetry,
+};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub mod config;
+pub mod routes;
+
+pub mod github;
+pub mod receive;
+pub mod targets;
+
+pub mod dispatch;
+pub mod outcomes;
+
+pub mod admin;
+pub mod cli;
+pub mod health;
+pub mod table;
+
+use config::Config;
+use dispatch::Dispatch;
+use outcomes::{Follower, Reachable};
+
+/// What the routes share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Shared>);
+
+/// See [`App`].
+#[derive(Debug)]
+pub struct Shared {
+    /// The settings.
+    pub config: Config,
+    /// The deliveries.
+    pub queue: Queue,
+    /// Memory for bodies that are being received.
+    pub body_memory: receive::BodyMemory,
+    /// What is known of the targets.
+    pub targets: Vec<TargetStatus>,
+}
+
+/// What is known of a target.
+#[derive(Debug)]
+pub struct TargetStatus {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether its lane runs.
+    pub lane: watch::Receiver<LaneStatus>,
+    /// Whether it answers.
+    pub reachable: watch::Receiver<Reachable>,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// A relay that is ready to run.
+pub struct Relay {
+    app: App,
+    workers: Vec<Worker>,
+    followers: Vec<Follower>,
+}
+
+impl Relay {
+    /// Opens the queue and sets up one lane per target.
+    ///
+    /// # Errors
+    /// The queue cannot be opened, or TLS cannot be set up.
+    pub async fn build(config: Config) -> anyhow::Result<Self> {
+        let options = queue::Options { most_open: config.args.max_backlog, ..queue::Options::default() };
+        let queue = queue::open(&config.args.service.queue_url(), options).await?;
+        let timeout = Duration::from_secs(config.args.dispatch_timeout);
+        // The handler's own limit is the client's; the worker's only catches what that does not.
+        let options = WorkerOptions {
+            concurrency: config.args.dispatch_concurrency,
+            timeout: timeout + Duration::from_secs(5),
+            ..WorkerOptions::default()
+        };
+        let (mut workers, mut followers, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+        for target in &config.targets {
+            let client = SignedClient::new(target.url.clone(), config.signing_keys.clone(), timeout)?;
+            let handler = Arc::new(Dispatch::new(target.name, client.clone(), target.path));
+            let worker = Worker::new(queue.clone(), target.name, handler, options);
+            let follower = Follower::new(queue.clone(), target.name, client);
+            targets.push(TargetStatus {
+                name: target.name,
+                lane: worker.status(),
+                reachable: follower.reachable(),
+            });
+            workers.push(worker);
+            followers.push(follower);
+        }
+        let body_memory = receive::BodyMemory::new(config.args.max_body_memory);
+        Ok(Self { app: App(Arc::new(Shared { config, queue, body_memory, targets })), workers, followers })
+    }
+
+    /// What the routes share.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Serves until `stop`, then lets open requests and hand-overs finish.
+    ///
+    /// # Errors
+    /// The metrics listener's address is taken.
+    pub async fn run(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+        let args = &self.app.config.args;
+        let limits = Limits { connections: args.service.max_connections, ..Limits::default() };
+        let metrics_listener = TcpListener::bind(args.metrics_listen)
+            .await
+            .with_context(|| format!("cannot listen on METRICS_LISTEN {}", args.metrics_listen))?;
+        let metrics = routes::metrics(self.app.clone(), telemetry::metrics()?);
+        tracing::info!(address = %listener.local_addr()?, "the relay takes webhooks at /github-webhook");
+        let tasks = TaskTracker::new();
+        tasks.spawn(serve(
+            metrics_listener,
+            metrics,
+            Limits { connections: 16, ..Limits::default() },
+            stop.clone(),
+        ));
+        for worker in self.workers {
+            tasks.spawn(worker.run(stop.clone()));
+        }
+        for follower in self.followers {
+            tasks.spawn(follower.run(stop.clone()));
+        }
+        serve(listener, routes::public(self.app), limits, stop).await;
+        tasks.close();
+        tasks.wait().await;
+        Ok(())
+    }
+}

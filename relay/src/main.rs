@@ -1,1 +1,34 @@
-fn main() {}
+//! The relay's process: parse, telemetry, build, run.
+
+use std::process::ExitCode;
+
+use relay::{
+    Relay,
+    cli::{self, Command},
+    config::{self, Config},
+};
+use shared::{
+    service::{self, Verb},
+    telemetry,
+};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    service::exit(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
+    let loaded = config::load(std::env::args_os())?;
+    let args = loaded.cli.args;
+    match loaded.cli.command.unwrap_or(Command::Service(Verb::Serve)) {
+        Command::Service(Verb::Serve) => {
+            telemetry::init(args.service.log_format, &args.service.rust_log)?;
+            let stop = service::stop_signal()?;
+            let listener = service::bind(&args.service).await?;
+            Relay::build(Config::new(args, &loaded.tables)?).await?.run(listener, stop).await
+        }
+        Command::Service(verb) => service::side_verb(&verb, &args.service, &loaded.settings).await,
+        Command::Deliveries(verb) => cli::deliveries(verb, &args).await,
+        Command::SendTest(options) => cli::send_test(&options, &args).await,
+    }
+}

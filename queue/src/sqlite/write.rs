@@ -172,6 +172,9 @@ pub(super) fn lease(
 }
 
 pub(super) fn settle(db: &Connection, job: i64, token: i64, how: Settlement, now: Timestamp) -> Result<()> {
+    if ended_under(db, job, token)? {
+        return Ok(());
+    }
     held(db, job, token)?;
     match how {
         Settlement::Done(finish) => end(db, job, state_of(&finish), &finish, None, now),
@@ -218,7 +221,7 @@ fn end(
         .prepare_cached("UPDATE feed SET last = last + 1 RETURNING last")?
         .query_row([], |row| row.get(0))?;
     db.prepare_cached(
-        "UPDATE jobs SET state = ?2, token = NULL, leased_until = NULL, error = ?3, finish = ?4, outcome = ?5, finished_at = ?6,
+        "UPDATE jobs SET state = ?2, leased_until = NULL, error = ?3, finish = ?4, outcome = ?5, finished_at = ?6,
                 finished_seq = ?7 WHERE seq = ?1",
     )?
     .execute(params![job, state.as_str(), error, json, finish.state, now.as_millisecond(), position])?;
@@ -237,6 +240,14 @@ pub(super) fn checkpoint(db: &Connection, job: i64, token: i64, state: &[u8]) ->
     Ok(())
 }
 
+/// Whether [`record`] ended the job while this lease was working on it: its outcome overtook the answer.
+fn ended_under(db: &Connection, job: i64, token: i64) -> Result<bool> {
+    let mut statement = db.prepare_cached(
+        "SELECT 1 FROM jobs WHERE seq = ? AND token = ? AND state IN ('done', 'dead', 'superseded')",
+    )?;
+    Ok(statement.exists([job, token])?)
+}
+
 fn held(db: &Connection, job: i64, token: i64) -> Result<()> {
     let mut statement =
         db.prepare_cached("SELECT 1 FROM jobs WHERE seq = ? AND token = ? AND state = 'leased'")?;
@@ -244,16 +255,22 @@ fn held(db: &Connection, job: i64, token: i64) -> Result<()> {
 }
 
 pub(super) fn record(db: &Connection, id: &str, lane: &str, finish: &Finish, now: Timestamp) -> Result<bool> {
-    let mut statement =
-        db.prepare_cached("SELECT j.seq, j.finish FROM jobs j JOIN deliveries d ON d.seq = j.delivery WHERE d.id = ? AND j.lane = ?")?;
-    let found: Option<(i64, Option<String>)> =
-        statement.query_row([id, lane], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let Some((job, before)) = found else { return Ok(false) };
+    let mut statement = db.prepare_cached(
+        "SELECT j.seq, j.finish, j.state IN ('pending', 'leased') FROM jobs j JOIN deliveries d ON d.seq = j.delivery
+         WHERE d.id = ? AND j.lane = ?",
+    )?;
+    let found: Option<(i64, Option<String>, bool)> =
+        statement.query_row([id, lane], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+    let Some((job, before, open)) = found else { return Ok(false) };
     // The same outcome can be told twice when a feed is read again.
-    if before.and_then(|json| serde_json::from_str::<Finish>(&json).ok()).as_ref() != Some(finish) {
-        let error = (state_of(finish) == JobState::Dead).then_some(finish.summary.as_str());
-        end(db, job, state_of(finish), finish, error, now)?;
+    if before.and_then(|json| serde_json::from_str::<Finish>(&json).ok()).as_ref() == Some(finish) {
+        return Ok(true);
     }
+    if open {
+        note(db, job, now, "handed_over", Some("its outcome arrived before the answer"))?;
+    }
+    let error = (state_of(finish) == JobState::Dead).then_some(finish.summary.as_str());
+    end(db, job, state_of(finish), finish, error, now)?;
     Ok(true)
 }
 
@@ -280,7 +297,7 @@ fn revive(db: &Connection, delivery: i64, lane: Option<&str>, all: bool, now: Ti
         .collect::<rusqlite::Result<_>>()?;
     for &job in &jobs {
         db.prepare_cached(
-            "UPDATE jobs SET state = 'pending', attempts = 0, first_attempt_at = NULL, due_at = ?2, error = NULL, finish = NULL,
+            "UPDATE jobs SET state = 'pending', attempts = 0, first_attempt_at = NULL, token = NULL, due_at = ?2, error = NULL, finish = NULL,
                     outcome = NULL, finished_at = NULL, finished_seq = NULL WHERE seq = ?1",
         )?
         .execute(params![job, now.as_millisecond()])?;

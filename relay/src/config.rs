@@ -1,0 +1,174 @@
+//! The relay's settings.
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use clap::{Args, Parser};
+use secrecy::SecretString;
+use shared::{
+    config::{self, Defaults, Loaded, ServiceArgs, required, secret},
+    signature::{GithubSecrets, SigningKeys},
+};
+use url::Url;
+
+use crate::{
+    cli::Command,
+    targets::{CLAUDE, OLLAMA, Rules},
+};
+
+const DEFAULTS: Defaults = Defaults {
+    values: &[("port", "4200"), ("listen", "0.0.0.0"), ("data_dir", "./data/relay")],
+    tables: &["routes"],
+};
+
+/// The relay: takes GitHub's webhooks, makes them durable, and hands them home.
+#[derive(Debug, Parser)]
+#[command(name = "relay", version)]
+pub struct Cli {
+    /// Settings.
+    #[command(flatten)]
+    pub args: RelayArgs,
+    /// What to do; without a word: serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The relay's settings as they are given.
+#[derive(Debug, Clone, Args)]
+pub struct RelayArgs {
+    /// What every service has.
+    #[command(flatten)]
+    pub service: ServiceArgs,
+    /// Secret(s) of the GitHub webhook; several, comma-separated, are all valid
+    #[arg(long, env = "GITHUB_WEBHOOK_SECRET", hide = true, hide_env_values = true)]
+    pub github_webhook_secret: Option<SecretString>,
+    /// File with GITHUB_WEBHOOK_SECRET
+    #[arg(long, env = "GITHUB_WEBHOOK_SECRET_FILE", value_name = "FILE")]
+    pub github_webhook_secret_file: Option<PathBuf>,
+    /// Token of the admin routes; without one they are closed
+    #[arg(long, env = "RELAY_ADMIN_TOKEN", hide = true, hide_env_values = true)]
+    pub relay_admin_token: Option<SecretString>,
+    /// File with RELAY_ADMIN_TOKEN
+    #[arg(long, env = "RELAY_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub relay_admin_token_file: Option<PathBuf>,
+    /// The claude-endpoint, as seen from here
+    #[arg(long, env = "CLAUDE_ENDPOINT", default_value = "http://127.0.0.1:5050")]
+    pub claude_endpoint: Url,
+    /// The ollama-endpoint, as seen from here
+    #[arg(long, env = "OLLAMA_ENDPOINT", default_value = "http://127.0.0.1:8091")]
+    pub ollama_endpoint: Url,
+    /// Seconds in which the same body under a new delivery id counts as a replay; 0: off
+    #[arg(long, env = "DEDUP_BODY_WINDOW", default_value = "600")]
+    pub dedup_body_window: u64,
+    /// Unfinished jobs at which webhooks are answered 503
+    #[arg(long, env = "MAX_BACKLOG", default_value = "200000")]
+    pub max_backlog: u64,
+    /// Events handed to one target at a time
+    #[arg(long, env = "DISPATCH_CONCURRENCY", default_value = "8")]
+    pub dispatch_concurrency: usize,
+    /// Seconds that a target may take to answer
+    #[arg(long, env = "DISPATCH_TIMEOUT", default_value = "30")]
+    pub dispatch_timeout: u64,
+    /// Seconds that a webhook's body may take to arrive
+    #[arg(long, env = "BODY_TIMEOUT", default_value = "10")]
+    pub body_timeout: u64,
+    /// Memory for bodies that are being received, in MiB
+    #[arg(long, env = "MAX_BODY_MEMORY", default_value = "256")]
+    pub max_body_memory: u32,
+    /// Where Prometheus scrapes
+    #[arg(long, env = "METRICS_LISTEN", default_value = "127.0.0.1:9420")]
+    pub metrics_listen: SocketAddr,
+    /// Where the commands of this program find the running relay [default: this machine, PORT]
+    #[arg(long, env = "RELAY_URL", value_name = "URL")]
+    pub relay_url: Option<Url>,
+}
+
+/// A target that events are handed to.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Name, also of its lane.
+    pub name: &'static str,
+    /// Base URL.
+    pub url: Url,
+    /// Path that takes envelopes.
+    pub path: &'static str,
+}
+
+/// The relay's settings, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// As given, for what needs no check.
+    pub args: RelayArgs,
+    /// GitHub's.
+    pub webhook_secrets: GithubSecrets,
+    /// Between our services.
+    pub signing_keys: SigningKeys,
+    /// For the admin routes.
+    pub admin_token: Option<SecretString>,
+    /// Where events go.
+    pub rules: Rules,
+    /// Who takes them.
+    pub targets: Vec<Target>,
+}
+
+/// Reads the command line, the environment and the configuration file.
+///
+/// # Errors
+/// The configuration file cannot be read.
+pub fn load(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Loaded<Cli>> {
+    config::load(arguments, &DEFAULTS)
+}
+
+impl Config {
+    /// Checks the settings that serving needs. `tables` are those of the configuration file.
+    ///
+    /// # Errors
+    /// A secret is missing or weak, or a rule is wrong; the text says what to do.
+    pub fn new(args: RelayArgs, tables: &toml::Table) -> anyhow::Result<Self> {
+        let webhook = required(
+            "GITHUB_WEBHOOK_SECRET",
+            args.github_webhook_secret.as_ref(),
+            args.github_webhook_secret_file.as_deref(),
+        )?;
+        let targets = vec![
+            Target { name: CLAUDE, url: args.claude_endpoint.clone(), path: "/ai-sync" },
+            Target { name: OLLAMA, url: args.ollama_endpoint.clone(), path: "/memory-update" },
+        ];
+        let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
+        Ok(Self {
+            webhook_secrets: GithubSecrets::parse(&webhook)
+                .context("GITHUB_WEBHOOK_SECRET cannot be used")?,
+            signing_keys: args.service.signing_keys()?,
+            admin_token: admin_token(&args)?,
+            rules: Rules::new(&tables.to_string(), &names)?,
+            targets,
+            args,
+        })
+    }
+}
+
+/// The token of the admin routes.
+///
+/// # Errors
+/// Its file cannot be read.
+pub fn admin_token(args: &RelayArgs) -> anyhow::Result<Option<SecretString>> {
+    secret("RELAY_ADMIN_TOKEN", args.relay_admin_token.as_ref(), args.relay_admin_token_file.as_deref())
+}
+
+impl RelayArgs {
+    /// How long the same body counts as a replay.
+    pub fn replay_window(&self) -> Duration {
+        Duration::from_secs(self.dedup_body_window)
+    }
+
+    /// Where the running relay is.
+    ///
+    /// # Errors
+    /// None: the built URL is always valid, but the type does not know it.
+    pub fn base_url(&self) -> anyhow::Result<Url> {
+        match &self.relay_url {
+            Some(url) => Ok(url.clone()),
+            None => Url::parse(&format!("http://127.0.0.1:{}", self.service.port)).context("PORT"),
+        }
+    }
+}

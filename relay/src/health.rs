@@ -1,0 +1,74 @@
+//! How the relay is. A Mac that is away is a warning, never a failure: the relay's job, to take and keep events, goes on.
+
+use axum::{extract::State, response::IntoResponse};
+use http::StatusCode;
+use jiff::{Timestamp, Unit};
+use shared::health::{Check, Report};
+
+use crate::{App, TargetStatus};
+
+/// `GET /health`.
+pub async fn health(State(app): State<App>) -> impl IntoResponse {
+    report(&app).await
+}
+
+/// `GET /livez`: the process is up.
+pub async fn livez() -> StatusCode {
+    StatusCode::OK
+}
+
+/// `GET /readyz`: events can be taken and kept.
+pub async fn readyz(State(app): State<App>) -> StatusCode {
+    match store(&app).await {
+        Ok(()) => StatusCode::OK,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+async fn store(app: &App) -> queue::Result<()> {
+    app.queue.set_cursor("health", u64::try_from(Timestamp::now().as_second()).unwrap_or_default()).await
+}
+
+async fn report(app: &App) -> Report {
+    let mut report = Report::new("relay").with(
+        "store",
+        match store(app).await {
+            Ok(()) => Check::pass(),
+            Err(error) => {
+                Check::fail(format!("{error}; webhooks are answered 503 until the disk can be written again"))
+            }
+        },
+    );
+    for target in &app.targets {
+        report = report.with(&format!("target:{}", target.name), target_check(target));
+    }
+    for lane in app.queue.stats().await.unwrap_or_default() {
+        let age = lane
+            .oldest
+            .and_then(|oldest| (Timestamp::now() - oldest).total(Unit::Second).ok())
+            .unwrap_or(0.0);
+        report = report.with(
+            &format!("{}:pending", lane.lane),
+            Check::pass().observed(lane.pending + lane.leased, "events"),
+        );
+        report =
+            report.with(&format!("{}:oldest", lane.lane), Check::pass().observed(age.round(), "seconds"));
+        if lane.dead > 0 {
+            let advice = format!("`relay deliveries list --state dead --target {}` shows them", lane.lane);
+            report = report
+                .with(&format!("{}:dead", lane.lane), Check::warn(advice).observed(lane.dead, "events"));
+        }
+    }
+    report
+}
+
+fn target_check(target: &TargetStatus) -> Check {
+    let paused = target.lane.borrow().paused.clone();
+    match (paused, target.reachable.borrow().clone()) {
+        (Some(reason), _) | (None, Some(Err(reason))) => {
+            Check::warn(format!("away; events wait and nothing is lost: {reason}"))
+        }
+        (None, Some(Ok(()))) => Check::pass(),
+        (None, None) => Check::warn("not asked yet"),
+    }
+}

@@ -1,0 +1,106 @@
+//! Follows an endpoint's outcome feed, with a cursor that survives a restart: what became of an event is known here
+//! even if it was decided while the tunnel was down.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use queue::{Finish, Queue, Schedule};
+use shared::{
+    client::SignedClient,
+    outcome::{Feed, MAX_WAIT_SECONDS, Outcome},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How soon, and at the latest how often, an endpoint that is away is asked again.
+const AWAY: Schedule =
+    Schedule { base: Duration::from_millis(500), cap: Duration::from_secs(15), give_up_after: Duration::MAX };
+
+/// What is known of an endpoint: `None` until it was first asked, then whether it answers or why not.
+pub type Reachable = Option<Result<(), String>>;
+
+/// Follows one endpoint.
+#[derive(Debug)]
+pub struct Follower {
+    queue: Queue,
+    lane: &'static str,
+    client: SignedClient,
+    reachable: watch::Sender<Reachable>,
+}
+
+impl Follower {
+    /// Follows the endpoint of `lane`.
+    pub fn new(queue: Queue, lane: &'static str, client: SignedClient) -> Self {
+        Self { queue, lane, client, reachable: watch::Sender::new(None) }
+    }
+
+    /// Whether the endpoint answers.
+    pub fn reachable(&self) -> watch::Receiver<Reachable> {
+        self.reachable.subscribe()
+    }
+
+    /// Follows until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut failures = 0_u32;
+        loop {
+            let followed = tokio::select! {
+                () = stop.cancelled() => return,
+                followed = self.follow() => followed,
+            };
+            match followed {
+                Ok(()) => {
+                    failures = 0;
+                    self.reachable.send_replace(Some(Ok(())));
+                }
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    let why = format!("{error:#}");
+                    tracing::debug!(target_name = self.lane, why, "cannot follow the outcomes");
+                    self.reachable.send_replace(Some(Err(why)));
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(AWAY.delay(failures, fastrand::f64())) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// One long poll; its outcomes are recorded before the cursor moves on.
+    async fn follow(&self) -> anyhow::Result<()> {
+        let name = format!("outcomes/{}", self.lane);
+        let after = self.queue.cursor(&name).await?.unwrap_or(0);
+        // The first poll does not wait, so that a start finds out at once who is there.
+        let wait =
+            if self.reachable.borrow().as_ref().is_some_and(Result::is_ok) { MAX_WAIT_SECONDS } else { 0 };
+        let path = format!("/outcomes?after={after}&wait={wait}");
+        let answer = self.client.get(&path, Some(Duration::from_secs(MAX_WAIT_SECONDS + 10))).await?;
+        if !answer.is_success() {
+            bail!("GET /outcomes answered {}: {}", answer.status, answer.message());
+        }
+        let feed: Feed = serde_json::from_slice(&answer.body).context("the outcome feed cannot be read")?;
+        for outcome in feed.outcomes {
+            self.record(outcome).await?;
+        }
+        if feed.next != after {
+            self.queue.set_cursor(&name, feed.next).await?;
+        }
+        Ok(())
+    }
+
+    async fn record(&self, outcome: Outcome) -> anyhow::Result<()> {
+        let Outcome { delivery, state, summary, url, detail, .. } = outcome;
+        tracing::info!(delivery, target_name = self.lane, outcome = state.as_str(), summary, url, "outcome");
+        metrics::counter!("ai_relay_outcomes_total", "target" => self.lane, "state" => state.as_str())
+            .increment(1);
+        let finish = Finish { state: state.as_str().to_owned(), summary, url, detail };
+        if !self.queue.record(&delivery, self.lane, finish).await? {
+            tracing::warn!(
+                delivery,
+                target_name = self.lane,
+                "an outcome of a delivery that this relay does not know"
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,221 @@
+//! body → verify → put → 202.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json,
+    body::{Body, HttpBody},
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, Request, StatusCode};
+use jiff::Timestamp;
+use queue::{Error, NewDelivery, Put, Replaces, Route};
+use serde_json::json;
+use shared::{
+    error::ApiError,
+    event::Envelope,
+    server::read_body,
+    signature::{self, Verified},
+};
+use tokio::{sync::Semaphore, time::timeout};
+
+use crate::{
+    App,
+    github::{self, PayloadError, Received},
+    targets::{CLAUDE, Decision},
+};
+
+/// What GitHub sends at the most: 25 MiB.
+pub const LARGEST_WEBHOOK: usize = 25 * 1024 * 1024;
+
+/// Memory for bodies that are being received, in KiB: unverified senders share it, so that many of them cannot fill it.
+#[derive(Debug, Clone)]
+pub struct BodyMemory(Arc<Semaphore>);
+
+impl BodyMemory {
+    /// `mebibytes` in total; at least one webhook of the largest size fits.
+    pub fn new(mebibytes: u32) -> Self {
+        Self(Arc::new(Semaphore::new(mebibytes.max(32) as usize * 1024)))
+    }
+}
+
+/// `POST /github-webhook`.
+pub async fn github_webhook(State(app): State<App>, request: Request<Body>) -> Response {
+    let started = Instant::now();
+    let answer = receive(&app, request).await;
+    let result = match &answer {
+        Ok((status, _)) => *status,
+        Err(error) => error.code(),
+    };
+    metrics::counter!("ai_relay_webhooks_total", "result" => result).increment(1);
+    metrics::histogram!("ai_relay_webhook_duration_seconds").record(started.elapsed().as_secs_f64());
+    match answer {
+        Ok((_, response)) => response,
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Response), ApiError> {
+    let (parts, body) = request.into_parts();
+    let encoding = github::encoding(&parts.headers).map_err(refuse)?;
+    let body = verified(app, &parts.headers, body).await?;
+    let meta = github::meta(&parts.headers).map_err(refuse)?;
+    tracing::Span::current().record("delivery", &meta.delivery);
+    let digest = signature::digest(body.as_ref());
+    match github::parse(meta, encoding, &body, Timestamp::now(), Some(traceparent(&parts.headers)))
+        .map_err(refuse)?
+    {
+        Received::Ping { zen } => {
+            Ok(("pong", (StatusCode::OK, Json(json!({"status": "pong", "zen": zen}))).into_response()))
+        }
+        Received::Event(envelope) => put(app, &envelope, Some(digest)).await,
+    }
+}
+
+/// The body, once its signature was checked. Without a signature the body is read only to be polite.
+async fn verified(app: &App, headers: &HeaderMap, body: Body) -> Result<Verified, ApiError> {
+    let deadline = Duration::from_secs(app.config.args.body_timeout);
+    let header = headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok());
+    if header.is_none() {
+        let _ = read_body(body, 64 * 1024, deadline.min(Duration::from_secs(2))).await;
+        return Err(ApiError::unauthorized(
+            "X-Hub-Signature-256 is missing: set the webhook's secret at GitHub to GITHUB_WEBHOOK_SECRET",
+        ));
+    }
+    let size = body
+        .size_hint()
+        .upper()
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .unwrap_or(LARGEST_WEBHOOK)
+        .min(LARGEST_WEBHOOK);
+    let share = u32::try_from(size.div_ceil(1024).max(1)).unwrap_or(u32::MAX);
+    let Ok(Ok(_memory)) = timeout(deadline, app.body_memory.0.acquire_many(share)).await else {
+        let message = "too many large requests at a time; send it again later";
+        return Err(ApiError::unavailable("busy", message, Duration::from_secs(5)));
+    };
+    let body = read_body(body, LARGEST_WEBHOOK, deadline).await?;
+    app.config.webhook_secrets.verify(header, body).map_err(|why| {
+        ApiError::unauthorized(format!(
+            "{why}: the webhook's secret at GitHub and GITHUB_WEBHOOK_SECRET differ"
+        ))
+    })
+}
+
+/// Stores an event with one job per target that wants it, then answers.
+pub(crate) async fn put(
+    app: &App,
+    envelope: &Envelope,
+    digest: Option<[u8; 32]>,
+) -> Result<(&'static str, Response), ApiError> {
+    let (targets, note) = match app.config.rules.decide(envelope) {
+        Decision::Targets(targets) => (targets, None),
+        Decision::Ignored(reason) => (Vec::new(), Some(reason)),
+    };
+    let delivery = delivery(app, envelope, digest, &targets, note.clone())?;
+    let stored = app.queue.put(delivery).await.map_err(not_stored)?;
+    let (status, word, body) = match (stored, note) {
+        (Put::Duplicate { of }, _) => {
+            (StatusCode::OK, "duplicate", json!({"status": "duplicate", "delivery": of}))
+        }
+        (_, Some(reason)) => (
+            StatusCode::OK,
+            "ignored",
+            json!({"status": "ignored", "delivery": envelope.id, "reason": reason}),
+        ),
+        (_, None) => (
+            StatusCode::ACCEPTED,
+            "accepted",
+            json!({"status": "accepted", "delivery": envelope.id, "targets": targets}),
+        ),
+    };
+    tracing::info!(
+        delivery = envelope.id,
+        event = envelope.event,
+        action = envelope.action,
+        targets = targets.join(","),
+        "{word}"
+    );
+    Ok((word, (status, Json(body)).into_response()))
+}
+
+fn delivery(
+    app: &App,
+    envelope: &Envelope,
+    digest: Option<[u8; 32]>,
+    targets: &[String],
+    note: Option<String>,
+) -> Result<NewDelivery, ApiError> {
+    let payload = serde_json::to_vec(envelope).map_err(|error| {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the event could not be written down")
+            .with_source(error)
+    })?;
+    let route = |target: &String| Route {
+        lane: target.clone(),
+        key: envelope.key(),
+        // Only a review of an older head is pointless; the memory wants to know every event.
+        replaces: envelope
+            .replaces()
+            .filter(|_| target == CLAUDE)
+            .map(|(group, version)| Replaces { group, version }),
+    };
+    Ok(NewDelivery {
+        id: envelope.id.clone(),
+        digest,
+        replay_window: app.config.args.replay_window(),
+        redelivery: envelope.redelivery,
+        event: envelope.event.clone(),
+        action: envelope.action.clone(),
+        repository: envelope.repository.as_ref().map(|repository| repository.full_name.clone()),
+        headline: envelope.headline(),
+        note,
+        received_at: envelope.received_at,
+        payload,
+        routes: targets.iter().map(route).collect(),
+    })
+}
+
+fn refuse(error: PayloadError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        PayloadError::ContentType => {
+            ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type", message)
+        }
+        PayloadError::Header(_) => ApiError::bad_request("missing_header", message),
+        PayloadError::NoPayload | PayloadError::NotText | PayloadError::NotJson(_) => {
+            ApiError::bad_request("invalid_payload", message)
+        }
+    }
+}
+
+fn not_stored(error: Error) -> ApiError {
+    let (code, message) = match &error {
+        Error::Full(_) => (
+            "backlog_full",
+            "the backlog is full: the endpoints at home have been away for long; send it again later",
+        ),
+        _ => ("store_failed", "the event could not be stored; send it again later"),
+    };
+    ApiError::unavailable(code, message, Duration::from_secs(60)).with_source(error)
+}
+
+/// The caller's trace context if it has one (W3C Trace Context, section 3.2), else a new one.
+fn traceparent(headers: &HeaderMap) -> String {
+    let given = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    let well_formed = |text: &&str| {
+        let parts: Vec<&str> = text.split('-').collect();
+        parts.len() == 4
+            && parts.iter().zip([2, 32, 16, 2]).all(|(part, length)| {
+                part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+            })
+    };
+    given.filter(well_formed).map_or_else(new_traceparent, str::to_owned)
+}
+
+pub(crate) fn new_traceparent() -> String {
+    let span = uuid::Uuid::new_v4().simple().to_string();
+    format!("00-{}-{}-01", uuid::Uuid::new_v4().simple(), &span[..16])
+}

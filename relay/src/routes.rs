@@ -1,0 +1,51 @@
+//! The table of routes.
+
+use axum::{
+    Router,
+    extract::State,
+    middleware::from_fn_with_state,
+    routing::{get, post},
+};
+use http::StatusCode;
+use metrics_exporter_prometheus::PrometheusHandle;
+use shared::error::ApiError;
+
+use crate::{App, admin, health, receive};
+
+/// What the relay answers on its port.
+pub fn public(app: App) -> Router {
+    let admin = Router::new()
+        .route("/test-webhook", post(admin::test_webhook))
+        .route("/api/deliveries", get(admin::list))
+        .route("/api/deliveries/{id}", get(admin::show))
+        .route("/api/deliveries/{id}/redeliver", post(admin::redeliver))
+        .layer(from_fn_with_state(app.clone(), admin::guard));
+    Router::new()
+        .route("/github-webhook", post(receive::github_webhook))
+        .route("/health", get(health::health))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .merge(admin)
+        .fallback(async || {
+            ApiError::not_found("there is no such route; GitHub's webhook goes to POST /github-webhook")
+        })
+        .method_not_allowed_fallback(async || {
+            ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this route takes another method",
+            )
+        })
+        .with_state(app)
+}
+
+/// What it answers on its metrics listener.
+pub fn metrics(app: App, metrics: PrometheusHandle) -> Router {
+    let render = async |State((app, metrics)): State<(App, PrometheusHandle)>| {
+        if let Err(error) = app.queue.publish_metrics().await {
+            tracing::warn!(%error, "the queue's numbers are missing from the metrics");
+        }
+        metrics.render()
+    };
+    Router::new().route("/metrics", get(render)).with_state((app, metrics))
+}
