@@ -20,7 +20,7 @@ pub fn list(deliveries: &[DeliveryView]) -> String {
         let _ = writeln!(
             text,
             "{:<20} {:<12} {:<28} {:<24} {:<38} {}",
-            delivery.received_at.strftime("%Y-%m-%d %H:%M:%S"),
+            delivery.received_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
             delivery.state,
             event(delivery),
             delivery.repository.as_deref().unwrap_or("-"),
