@@ -1,1 +1,135 @@
 //! The claude-endpoint: reads the diff, asks the reviewer, posts the review.
+//!
+//! An event is verified, stored in the queue and answered (`receive`); a worker reviews it (`review`): the `diff` from
+//! `github`, what the `memory` knows, the `prompt` for a `reviewer`, its `verdict` anchored (`anchor`) and rendered
+//! (`render`), posted with a `marker`, and remembered.
+
+pub mod config;
+mod routes;
+
+mod receive;
+pub mod review;
+
+pub mod github;
+
+pub mod diff;
+
+pub mod memory;
+
+pub mod prompt;
+
+pub mod reviewer;
+
+pub mod verdict;
+
+pub mod anchor;
+
+pub mod render;
+
+pub mod marker;
+
+pub mod text;
+
+mod health;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use inbox::auth::Auth;
+use metrics_exporter_prometheus::PrometheusHandle;
+use queue::{LaneStatus, Queue, Schedule, Worker, WorkerOptions};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Limits};
+use crate::github::Github;
+use crate::marker::Marker;
+use crate::memory::Memory;
+use crate::review::Review;
+use crate::reviewer::Reviewers;
+
+/// How long a review in hand may take after the signal to stop; what is cut off is taken up again on the next start.
+const DRAIN: Duration = Duration::from_secs(9);
+
+/// What the routes work with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App {
+    queue: Queue,
+    auth: Auth,
+    reviewers: Arc<Reviewers>,
+    can_post: bool,
+    lane: watch::Receiver<LaneStatus>,
+    metrics: PrometheusHandle,
+    server: shared::server::Limits,
+    stop: CancellationToken,
+}
+
+/// The service, ready to run.
+pub struct Service {
+    app: App,
+    worker: Worker,
+}
+
+impl App {
+    /// Opens the queue and puts the parts together.
+    ///
+    /// # Errors
+    /// The queue cannot be opened, or TLS cannot be set up.
+    pub async fn build(config: Config) -> anyhow::Result<Service> {
+        let queue = queue::open(&config.queue_url, queue::Options::default()).await?;
+        let github = Github::new(&config.github_url, config.github_token.as_ref(), config.github_pacing);
+        let github = github.context("GITHUB_API_URL cannot be used")?;
+        let can_post = github.can_post();
+        let memory = Memory::new(config.memory_url, config.memory_token, config.keys.clone())?;
+        let reviewers = Arc::new(config.reviewers);
+        let review =
+            Review::new(github, memory, Arc::clone(&reviewers), Marker::new(&config.keys), config.review);
+        let worker = Worker::new(queue.clone(), receive::LANE, Arc::new(review), options(config.review));
+        let app = Self {
+            queue,
+            auth: Auth::signed(config.keys),
+            reviewers,
+            can_post,
+            lane: worker.status(),
+            metrics: shared::telemetry::metrics()?,
+            server: config.server,
+            stop: CancellationToken::new(),
+        };
+        Ok(Service { app, worker })
+    }
+}
+
+impl Service {
+    /// Serves and reviews until `shutdown`.
+    pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
+        let Self { app, worker } = self;
+        let mut working = tokio::spawn(worker.run(shutdown.child_token()));
+        let _long_polls = tokio::spawn({
+            let (shutdown, stop) = (shutdown.clone(), app.stop.clone());
+            async move {
+                shutdown.cancelled().await;
+                stop.cancel();
+            }
+        });
+        let finish_work = async {
+            shutdown.cancelled().await;
+            if tokio::time::timeout(DRAIN, &mut working).await.is_err() {
+                tracing::warn!("a review was still running; it is taken up again on the next start");
+                working.abort();
+            }
+        };
+        let serving = shared::server::serve(listener, routes::routes(&app), app.server, shutdown.clone());
+        tokio::join!(serving, finish_work);
+    }
+}
+
+fn options(limits: Limits) -> WorkerOptions {
+    WorkerOptions {
+        concurrency: limits.concurrency,
+        timeout: Review::longest(limits),
+        retry: Schedule { cap: Duration::from_secs(10 * 60), ..Schedule::default() },
+        ..WorkerOptions::default()
+    }
+}

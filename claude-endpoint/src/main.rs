@@ -1,1 +1,26 @@
-fn main() {}
+//! The claude-endpoint's process: parse, build, run.
+
+use std::process::ExitCode;
+
+use claude_endpoint::{App, config};
+use shared::{service, telemetry};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    service::exit(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
+    let loaded = config::load(std::env::args_os())?;
+    let service = loaded.cli.service();
+    if let Some(verb) = loaded.cli.side_verb() {
+        return service::side_verb(verb, service, &loaded.settings).await;
+    }
+    telemetry::init(service.log_format, &service.rust_log)?;
+    let config = loaded.cli.config()?;
+    let built = App::build(config).await?;
+    let listener = service::bind(service).await?;
+    tracing::info!(address = %listener.local_addr()?, "claude-endpoint listens");
+    built.run(listener, service::stop_signal()?).await;
+    Ok(())
+}

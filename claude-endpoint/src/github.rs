@@ -1,0 +1,377 @@
+//! The GitHub client: the few calls a review needs. The only holder of `GITHUB_TOKEN`.
+
+use std::time::Duration;
+
+use http::Method;
+use octocrab::Octocrab;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
+
+use crate::anchor::InlineComment;
+use crate::diff::{self, Diff, File, Unreadable};
+use crate::marker::{Bond, Marker};
+use crate::{render, verdict::Side};
+
+mod transport;
+
+pub use transport::GithubError;
+use transport::{DIFF, JSON, send};
+
+const PER_PAGE: usize = 100;
+/// GitHub lists at most 3,000 files of a pull request.
+const MOST_FILE_PAGES: usize = 30;
+/// Reviews or comments that are looked through for our own.
+const MOST_REVIEW_PAGES: usize = 30;
+
+/// What happened to a call.
+pub type Result<T> = std::result::Result<T, GithubError>;
+
+/// Talks to GitHub, as the owner of the token or (reading public repositories only) as nobody.
+#[derive(Debug)]
+pub struct Github {
+    crab: Octocrab,
+    has_token: bool,
+    login: OnceCell<String>,
+    pacing: Duration,
+    last_post: Mutex<Option<Instant>>,
+}
+
+/// A pull request as it stands now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pull {
+    /// Whether it is open.
+    pub open: bool,
+    /// Whether it is a draft.
+    pub draft: bool,
+    /// The newest commit.
+    pub head_sha: String,
+    /// Branch it comes from.
+    pub head_ref: String,
+    /// Title.
+    pub title: String,
+    /// Description.
+    pub body: String,
+    /// Login of the author; empty for a deleted account.
+    pub author: String,
+    /// Where people read it.
+    pub url: String,
+}
+
+impl Github {
+    /// A client for the API at `base`. At least `pacing` lies between two calls that create something.
+    ///
+    /// # Errors
+    /// The base URL is none, or TLS cannot be set up.
+    pub fn new(
+        base: &str,
+        token: Option<&SecretString>,
+        pacing: Duration,
+    ) -> std::result::Result<Self, octocrab::Error> {
+        let crab = transport::client(base, token.map(|token| token.expose_secret().to_owned()))?;
+        Ok(Self {
+            crab,
+            has_token: token.is_some(),
+            login: OnceCell::new(),
+            pacing,
+            last_post: Mutex::default(),
+        })
+    }
+
+    /// Whether anything can be posted.
+    pub fn can_post(&self) -> bool {
+        self.has_token
+    }
+
+    /// Whether GitHub answers, and takes the token if there is one.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub async fn probe(&self) -> Result<()> {
+        let path = if self.has_token { "/user" } else { "/meta" };
+        match self.get(path, JSON).await {
+            // an App's token has no user; a mirror may have no /meta: both answer, which is the question
+            Ok(_)
+            | Err(GithubError::Forbidden(_) | GithubError::NotFound(_) | GithubError::RateLimited { .. }) => {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The pull request as it stands now.
+    ///
+    /// # Errors
+    /// [`GithubError`].
+    pub async fn pull(&self, repository: &str, number: u64) -> Result<Pull> {
+        let wire: wire::Pull = self.get_json(&format!("{}/pulls/{number}", repo(repository)?)).await?;
+        Ok(wire.into())
+    }
+
+    /// The diff of a pull request; file by file where GitHub does not show it whole.
+    ///
+    /// # Errors
+    /// [`GithubError`].
+    pub async fn pull_diff(&self, repository: &str, number: u64) -> Result<Diff> {
+        let path = format!("{}/pulls/{number}", repo(repository)?);
+        match self.get(&path, DIFF).await {
+            Err(GithubError::TooLarge) => self.files(&format!("{path}/files")).await,
+            whole => parse(&whole?),
+        }
+    }
+
+    /// The diff of a pushed range; at most the 300 files that GitHub compares where it does not show it whole.
+    ///
+    /// # Errors
+    /// [`GithubError`].
+    pub async fn range_diff(&self, repository: &str, before: &str, after: &str) -> Result<Diff> {
+        let path = format!("{}/compare/{}...{}", repo(repository)?, sha(before)?, sha(after)?);
+        match self.get(&path, DIFF).await {
+            Err(GithubError::TooLarge) => {
+                let comparison: wire::Comparison = self.get_json(&path).await?;
+                Ok(Diff { files: comparison.files.into_iter().map(File::from).collect() })
+            }
+            whole => parse(&whole?),
+        }
+    }
+
+    async fn files(&self, path: &str) -> Result<Diff> {
+        let files = self.pages::<wire::File>(path, MOST_FILE_PAGES, |_| false).await?;
+        Ok(Diff { files: files.into_iter().map(File::from).collect() })
+    }
+
+    /// The URL of our own review for this commit, if there is one: same author, valid marker.
+    ///
+    /// # Errors
+    /// [`GithubError`].
+    pub async fn find_review(&self, number: u64, marker: &Marker, bond: Bond<'_>) -> Result<Option<String>> {
+        self.find_own(&format!("{}/pulls/{number}/reviews", repo(bond.repository)?), marker, bond).await
+    }
+
+    /// The URL of our own comment on a commit, if there is one.
+    ///
+    /// # Errors
+    /// [`GithubError`].
+    pub async fn find_commit_comment(&self, marker: &Marker, bond: Bond<'_>) -> Result<Option<String>> {
+        self.find_own(
+            &format!("{}/commits/{}/comments", repo(bond.repository)?, sha(bond.head)?),
+            marker,
+            bond,
+        )
+        .await
+    }
+
+    async fn find_own(&self, path: &str, marker: &Marker, bond: Bond<'_>) -> Result<Option<String>> {
+        let login = self.login().await?;
+        let is_ours = |posted: &wire::Posted| {
+            let author = posted.user.as_ref().map_or("", |user| user.login.as_str());
+            author.eq_ignore_ascii_case(login)
+                && marker.is_in(posted.body.as_deref().unwrap_or_default(), bond)
+        };
+        let posted = self.pages(path, MOST_REVIEW_PAGES, is_ours).await?;
+        Ok(posted.into_iter().find(is_ours).map(|posted| posted.html_url))
+    }
+
+    /// Posts one review as a comment (nobody can approve their own pull request). Returns its URL.
+    ///
+    /// # Errors
+    /// [`GithubError`]; [`GithubError::Unprocessable`] if GitHub refuses a line.
+    pub async fn create_review(
+        &self,
+        repository: &str,
+        number: u64,
+        head: &str,
+        body: &str,
+        comments: &[InlineComment],
+    ) -> Result<String> {
+        let comments: Vec<Value> = comments.iter().map(comment).collect();
+        let review = json!({"commit_id": head, "event": "COMMENT", "body": body, "comments": comments});
+        self.create(&format!("{}/pulls/{number}/reviews", repo(repository)?), &review).await
+    }
+
+    /// Posts a comment on a commit. Returns its URL.
+    ///
+    /// # Errors
+    /// [`GithubError`].
+    pub async fn create_commit_comment(&self, repository: &str, commit: &str, body: &str) -> Result<String> {
+        let path = format!("{}/commits/{}/comments", repo(repository)?, sha(commit)?);
+        self.create(&path, &json!({"body": body})).await
+    }
+
+    /// One at a time, and not faster than GitHub's secondary limits allow.
+    async fn create(&self, path: &str, body: &Value) -> Result<String> {
+        let mut last = self.last_post.lock().await;
+        if let Some(last) = *last {
+            tokio::time::sleep_until(last + self.pacing).await;
+        }
+        let answer = send(&self.crab, Method::POST, path, JSON, Some(body)).await;
+        *last = Some(Instant::now());
+        Ok(decode::<wire::Posted>(&answer?)?.html_url)
+    }
+
+    async fn login(&self) -> Result<&str> {
+        let ask = || async { Ok(self.get_json::<wire::User>("/user").await?.login) };
+        self.login.get_or_try_init(ask).await.map(String::as_str)
+    }
+
+    /// All items of a list, up to `most` pages, or up to the page with an item that satisfies `enough`.
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        most: usize,
+        enough: impl Fn(&T) -> bool,
+    ) -> Result<Vec<T>> {
+        let mut items = Vec::new();
+        for page in 1..=most {
+            let found: Vec<T> = self.get_json(&format!("{path}?per_page={PER_PAGE}&page={page}")).await?;
+            let last = found.len() < PER_PAGE || found.iter().any(&enough);
+            items.extend(found);
+            if last {
+                break;
+            }
+        }
+        Ok(items)
+    }
+
+    async fn get(&self, path: &str, accept: &str) -> Result<bytes::Bytes> {
+        send(&self.crab, Method::GET, path, accept, None).await
+    }
+
+    async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        decode(&self.get(path, JSON).await?)
+    }
+}
+
+fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|error| GithubError::Unexpected(error.to_string()))
+}
+
+/// A file in an encoding other than UTF-8 loses single characters, never a line.
+fn parse(body: &[u8]) -> Result<Diff> {
+    diff::parse(&String::from_utf8_lossy(body)).map_err(|error| GithubError::Unexpected(error.to_string()))
+}
+
+/// The path of a repository; a name that could change the path of a request is refused.
+fn repo(full_name: &str) -> Result<String> {
+    let is_name = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with("..")
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    match full_name.split_once('/') {
+        Some((owner, name)) if is_name(owner) && is_name(name) => Ok(format!("/repos/{full_name}")),
+        _ => Err(GithubError::Unexpected(format!("`{full_name}` is not a repository name"))),
+    }
+}
+
+fn sha(text: &str) -> Result<&str> {
+    let is_sha = (7..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
+    if is_sha { Ok(text) } else { Err(GithubError::Unexpected(format!("`{text}` is not a commit id"))) }
+}
+
+fn comment(comment: &InlineComment) -> Value {
+    let side = match comment.side {
+        Side::Left => "LEFT",
+        Side::Right => "RIGHT",
+    };
+    let mut json =
+        json!({"path": comment.path, "line": comment.line, "side": side, "body": render::comment(comment)});
+    if let Some(start) = comment.start_line {
+        json["start_line"] = start.into();
+        json["start_side"] = side.into();
+    }
+    json
+}
+
+/// GitHub's JSON, as far as we read it.
+mod wire {
+    use super::{Deserialize, Unreadable, diff};
+
+    #[derive(Deserialize)]
+    pub(super) struct User {
+        pub(super) login: String,
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct Pull {
+        state: String,
+        #[serde(default)]
+        draft: bool,
+        head: Head,
+        title: String,
+        body: Option<String>,
+        user: Option<User>,
+        html_url: String,
+    }
+
+    #[derive(Deserialize)]
+    struct Head {
+        sha: String,
+        #[serde(rename = "ref")]
+        name: String,
+    }
+
+    impl From<Pull> for super::Pull {
+        fn from(pull: Pull) -> Self {
+            Self {
+                open: pull.state == "open",
+                draft: pull.draft,
+                head_sha: pull.head.sha,
+                head_ref: pull.head.name,
+                title: pull.title,
+                body: pull.body.unwrap_or_default(),
+                author: pull.user.map(|user| user.login).unwrap_or_default(),
+                url: pull.html_url,
+            }
+        }
+    }
+
+    /// A review or comment.
+    #[derive(Deserialize)]
+    pub(super) struct Posted {
+        pub(super) html_url: String,
+        pub(super) body: Option<String>,
+        pub(super) user: Option<User>,
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct Comparison {
+        #[serde(default)]
+        pub(super) files: Vec<File>,
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct File {
+        filename: String,
+        previous_filename: Option<String>,
+        status: String,
+        #[serde(default)]
+        changes: u64,
+        patch: Option<String>,
+    }
+
+    impl From<File> for diff::File {
+        fn from(file: File) -> Self {
+            let hunks = file.patch.as_deref().map(diff::parse_hunks).transpose();
+            let unreadable = match (&hunks, file.changes, file.status.as_str()) {
+                (Ok(Some(_)), _, _) | (Ok(None), 0, "renamed" | "copied" | "unchanged" | "changed") => None,
+                (Ok(None), 0, _) => Some(Unreadable::Binary),
+                _ => Some(Unreadable::TooLarge),
+            };
+            let old_path = file.previous_filename.unwrap_or_else(|| file.filename.clone());
+            Self {
+                old_path: (file.status != "added").then_some(old_path),
+                new_path: (file.status != "removed").then_some(file.filename),
+                unreadable,
+                hunks: hunks.ok().flatten().unwrap_or_default(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "github_tests.rs"]
+mod tests;

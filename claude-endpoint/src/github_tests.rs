@@ -1,0 +1,191 @@
+use http::StatusCode;
+use shared::signature::SigningKeys;
+use testkit::control::{Fault, get, post};
+use testkit::github::GitHub;
+use testkit::scenario::{REVIEWER_TOKEN, Scenario};
+
+use super::*;
+use crate::anchor;
+use crate::verdict::{Category, Finding, Severity};
+
+const REPO: &str = "acme/shop";
+
+async fn github() -> (GitHub, Scenario, Github) {
+    let (stand_in, scenario) = (GitHub::start().await.unwrap(), Scenario::default());
+    scenario.load_into(&stand_in);
+    let client = Github::new(&stand_in.url(), Some(&REVIEWER_TOKEN.into()), Duration::ZERO).unwrap();
+    (stand_in, scenario, client)
+}
+
+fn marker() -> Marker {
+    Marker::new(&SigningKeys::parse(&"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()).unwrap())
+}
+
+fn bond(head: &str) -> Bond<'_> {
+    Bond { repository: REPO, subject: "pull/7", head }
+}
+
+#[tokio::test]
+async fn a_pull_request_and_its_diff_are_read() {
+    let (_stand_in, scenario, client) = github().await;
+    let pull = client.pull(REPO, 7).await.unwrap();
+    assert!(pull.open && !pull.draft);
+    assert_eq!(
+        (&pull.head_sha, &pull.title, &pull.author),
+        (&scenario.head_sha, &scenario.title, &scenario.author)
+    );
+    let diff = client.pull_diff(REPO, 7).await.unwrap();
+    assert_eq!(diff, diff::parse(&scenario.diff).unwrap());
+    assert_eq!(client.range_diff(REPO, &scenario.before, &scenario.head_sha).await.unwrap(), diff);
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_read_file_by_file() {
+    let (stand_in, mut scenario, client) = github().await;
+    scenario.number = 8;
+    scenario.diff = (0..350)
+        .map(|i| format!("diff --git a/f{i} b/f{i}\n--- a/f{i}\n+++ b/f{i}\n@@ -1 +1 @@\n-{i}\n+new {i}\n"))
+        .collect();
+    scenario
+        .diff
+        .push_str("diff --git a/x.png b/x.png\nindex 1..2 100644\nBinary files a/x.png and b/x.png differ\n");
+    scenario.load_into(&stand_in);
+    let diff = client.pull_diff(REPO, 8).await.unwrap();
+    assert_eq!(diff.files.len(), 351);
+    assert_eq!(diff.files[349].hunks[0].lines[1].text, "new 349");
+    assert_eq!(diff.files[350].unreadable, Some(Unreadable::Binary));
+    assert_eq!(stand_in.count(&get("/repos/acme/shop/pulls/8/files")), 4);
+}
+
+#[tokio::test]
+async fn the_files_api_speaks_of_renames_additions_and_what_it_does_not_show() {
+    let file = |json: Value| File::from(serde_json::from_value::<wire::File>(json).unwrap());
+    let renamed = file(json!({"filename": "b", "previous_filename": "a", "status": "renamed", "changes": 0}));
+    assert_eq!(
+        (renamed.old_path.as_deref(), renamed.new_path.as_deref(), renamed.unreadable),
+        (Some("a"), Some("b"), None)
+    );
+    let added = file(json!({"filename": "b", "status": "added", "changes": 1, "patch": "@@ -0,0 +1 @@\n+x"}));
+    assert_eq!((added.old_path, added.hunks.len()), (None, 1));
+    assert_eq!(
+        file(json!({"filename": "b", "status": "removed", "changes": 9000})).unreadable,
+        Some(Unreadable::TooLarge)
+    );
+}
+
+#[tokio::test]
+async fn a_review_is_posted_and_found_again_by_its_marker() {
+    let (stand_in, scenario, client) = github().await;
+    let head = scenario.head_sha.as_str();
+    assert_eq!(client.find_review(7, &marker(), bond(head)).await.unwrap(), None);
+    let finding = Finding {
+        path: "web/cart.js".into(),
+        line: 4,
+        end_line: 7,
+        side: Side::Right,
+        quote: "  let sum = 0;".into(),
+        severity: Severity::Major,
+        category: Category::Bug,
+        title: "t".into(),
+        body: "b".into(),
+        suggestion: None,
+    };
+    let comments = anchor::anchor(&diff::parse(&scenario.diff).unwrap(), vec![finding]).inline;
+    let body = format!("Summary\n\n{}", marker().make(bond(head), "d1"));
+    let url = client.create_review(REPO, 7, head, &body, &comments).await.unwrap();
+    let posted = &stand_in.comments(REPO, 7)[0];
+    assert_eq!((posted.start_line, posted.line), (Some(4), Some(7)));
+    assert_eq!(client.find_review(7, &marker(), bond(head)).await.unwrap(), Some(url));
+    assert_eq!(client.find_review(7, &marker(), bond("0123456")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn our_review_is_found_on_a_later_page() {
+    let (_stand_in, scenario, client) = github().await;
+    let head = scenario.head_sha.as_str();
+    for i in 0..130 {
+        let body = if i == 110 { marker().make(bond(head), "d1") } else { format!("Review {i}") };
+        client.create_review(REPO, 7, head, &body, &[]).await.unwrap();
+    }
+    assert!(client.find_review(7, &marker(), bond(head)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_commit_comment_is_posted_and_found_again() {
+    let (_stand_in, scenario, client) = github().await;
+    let bond = Bond { repository: REPO, subject: "commit", head: &scenario.head_sha };
+    let url =
+        client.create_commit_comment(REPO, &scenario.head_sha, &marker().make(bond, "d1")).await.unwrap();
+    assert_eq!(client.find_commit_comment(&marker(), bond).await.unwrap(), Some(url));
+}
+
+#[tokio::test]
+async fn every_refusal_has_its_type() {
+    let (stand_in, _, client) = github().await;
+    let pull = || client.pull(REPO, 7);
+    let at = || get("/repos/acme/shop/pulls/7");
+    let fails = |status: StatusCode| stand_in.fail_next(at(), Fault::Status(status, vec![]));
+    fails(StatusCode::NOT_FOUND);
+    assert!(matches!(pull().await, Err(GithubError::NotFound(_))));
+    fails(StatusCode::UNAUTHORIZED);
+    assert!(matches!(pull().await, Err(GithubError::BadToken(_))));
+    fails(StatusCode::FORBIDDEN);
+    assert!(matches!(pull().await, Err(GithubError::Forbidden(_))));
+    fails(StatusCode::BAD_GATEWAY);
+    assert!(matches!(pull().await, Err(GithubError::Broken(..))));
+    stand_in.fail_next(at(), Fault::RateLimited { retry_after: 42 });
+    assert!(
+        matches!(pull().await, Err(GithubError::RateLimited { retry_after }) if retry_after.as_secs() == 42)
+    );
+    stand_in.fail_next(at(), Fault::Cut);
+    assert!(matches!(pull().await, Err(GithubError::Unavailable(_))));
+    let line_outside = anchor::InlineComment {
+        line: 9_999,
+        ..anchor::anchor(
+            &diff::parse(&Scenario::default().diff).unwrap(),
+            vec![Finding {
+                path: "web/cart.js".into(),
+                line: 4,
+                end_line: 4,
+                side: Side::Right,
+                quote: "let sum = 0;".into(),
+                severity: Severity::Nit,
+                category: Category::Bug,
+                title: "t".into(),
+                body: String::new(),
+                suggestion: None,
+            }],
+        )
+        .inline
+        .remove(0)
+    };
+    let refused = client.create_review(REPO, 7, &Scenario::default().head_sha, "x", &[line_outside]).await;
+    assert!(
+        matches!(refused, Err(GithubError::Unprocessable(message)) if message.contains("Line could not be resolved"))
+    );
+    stand_in.stop().await;
+    assert!(matches!(pull().await, Err(GithubError::Unavailable(_))));
+    assert!(client.probe().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn posts_keep_their_distance() {
+    let (stand_in, scenario, _) = github().await;
+    let client = Github::new(&stand_in.url(), Some(&REVIEWER_TOKEN.into()), Duration::from_secs(1)).unwrap();
+    let started = Instant::now();
+    for _ in 0..3 {
+        client.create_review(REPO, 7, &scenario.head_sha, "x", &[]).await.unwrap();
+    }
+    assert!(started.elapsed() >= Duration::from_secs(2));
+    assert_eq!(stand_in.count(&post("/repos/acme/shop/pulls/7/reviews")), 3);
+}
+
+#[tokio::test]
+async fn a_name_cannot_bend_the_path_of_a_request() {
+    let (stand_in, _, client) = github().await;
+    for name in ["acme/shop/../../user", "acme", "a/b?x=1", "../user", "acme/..", ""] {
+        assert!(matches!(client.pull(name, 1).await, Err(GithubError::Unexpected(_))), "{name}");
+    }
+    assert!(client.range_diff(REPO, "main", "HEAD/../x").await.is_err());
+    assert!(stand_in.calls().is_empty());
+}

@@ -1,0 +1,119 @@
+//! The hidden, authenticated marker by which our own reviews are found again. Pure.
+//!
+//! Anybody can write a comment that *looks* like ours; only the holder of `RELAY_SIGNING_KEY` can make
+//! the HMAC in it, and it is bound to the repository, the subject and the commit, so a copied marker
+//! proves nothing elsewhere.
+
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretSlice};
+use sha2::Sha256;
+use shared::signature::SigningKeys;
+
+const START: &str = "<!-- ai-relay v1 ";
+const END: &str = " -->";
+
+/// Makes and recognises markers. The first key makes them, every key is believed.
+#[derive(Debug, Clone)]
+pub struct Marker {
+    keys: Vec<SecretSlice<u8>>,
+}
+
+/// What a marker is bound to.
+#[derive(Debug, Clone, Copy)]
+pub struct Bond<'a> {
+    /// `owner/name`.
+    pub repository: &'a str,
+    /// `pull/7`, or `commit` for a pushed commit.
+    pub subject: &'a str,
+    /// The reviewed commit.
+    pub head: &'a str,
+}
+
+impl Marker {
+    /// Keys of their own, derived from the signing keys.
+    pub fn new(keys: &SigningKeys) -> Self {
+        Self { keys: keys.derive("review-marker/v1") }
+    }
+
+    /// The marker for the end of a posted body.
+    pub fn make(&self, bond: Bond<'_>, delivery: &str) -> String {
+        let delivery = plain(delivery);
+        let mac =
+            self.keys.first().map(|key| hex::encode(code(key, bond, &delivery).finalize().into_bytes()));
+        format!("{START}delivery={delivery} head={} mac={}{END}", bond.head, mac.unwrap_or_default())
+    }
+
+    /// Whether the body carries a marker of ours for this commit, whichever delivery it was made for.
+    pub fn is_in(&self, body: &str, bond: Bond<'_>) -> bool {
+        body.match_indices(START).any(|(at, _)| {
+            let rest = &body[at + START.len()..];
+            rest.split_once(END).is_some_and(|(fields, _)| self.proves(fields, bond))
+        })
+    }
+
+    fn proves(&self, fields: &str, bond: Bond<'_>) -> bool {
+        let value =
+            |name: &str| fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+        let (Some(delivery), Some(head), Some(mac)) = (value("delivery"), value("head"), value("mac")) else {
+            return false;
+        };
+        let Ok(mac) = hex::decode(mac) else { return false };
+        // verify_slice compares in constant time
+        head == bond.head && self.keys.iter().any(|key| code(key, bond, delivery).verify_slice(&mac).is_ok())
+    }
+}
+
+/// A delivery id as it can stand in a comment.
+fn plain(delivery: &str) -> String {
+    delivery
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' })
+        .take(100)
+        .collect()
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104, section 2)")]
+fn code(key: &SecretSlice<u8>, bond: Bond<'_>, delivery: &str) -> Hmac<Sha256> {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key.expose_secret()).expect("HMAC takes a key of any length");
+    for part in [bond.repository, bond.subject, bond.head, delivery] {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part.as_bytes());
+    }
+    mac
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEW: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const OLD: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    const BOND: Bond<'_> = Bond { repository: "o/r", subject: "pull/7", head: "abc" };
+
+    fn marker(keys: &str) -> Marker {
+        Marker::new(&SigningKeys::parse(&keys.into()).unwrap())
+    }
+
+    #[test]
+    fn is_found_again_for_its_own_commit_only() {
+        let body = format!("Review\n\n{}", marker(NEW).make(BOND, "72d3162e-1 -->"));
+        assert!(body.contains("delivery=72d3162e-1_--_ head=abc mac="), "{body}");
+        assert!(marker(NEW).is_in(&body, BOND));
+        assert!(!marker(NEW).is_in(&body, Bond { head: "def", ..BOND }));
+        assert!(!marker(NEW).is_in(&body, Bond { subject: "pull/8", ..BOND }));
+        assert!(!marker(NEW).is_in(&body, Bond { repository: "o/x", ..BOND }));
+        assert!(!marker(NEW).is_in(&body.replace("head=abc", "head=def"), Bond { head: "def", ..BOND }));
+    }
+
+    #[test]
+    fn survives_a_rotation_and_refuses_a_forgery() {
+        let body = marker(OLD).make(BOND, "d");
+        assert!(marker(&format!("{NEW},{OLD}")).is_in(&body, BOND));
+        assert!(!marker(NEW).is_in(&body, BOND));
+        let forged = format!("{START}delivery=d head=abc mac=00{END}");
+        let both = format!("{forged}\n{}", marker(NEW).make(BOND, "d"));
+        assert!(!marker(NEW).is_in(&forged, BOND) && marker(NEW).is_in(&both, BOND));
+        assert!(!marker(NEW).is_in("<!-- ai-relay v1 delivery=d head=abc mac=", BOND));
+    }
+}

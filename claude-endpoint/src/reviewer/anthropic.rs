@@ -1,0 +1,208 @@
+//! Anthropic's Messages API with structured output.
+//! <https://docs.anthropic.com/en/api/messages>, <https://docs.anthropic.com/en/api/errors>
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{HeaderMap, StatusCode};
+use queue::Schedule;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use shared::client::{self, retry_after};
+use shared::error::chain;
+use url::Url;
+
+use super::{Answer, ReviewError, Reviewer, Usage};
+use crate::prompt::Prompt;
+use crate::text::shorten;
+use crate::verdict;
+
+const VERSION: &str = "2023-06-01";
+/// Room for fifty findings; an answer that is cut off is not a review.
+const MOST_OUTPUT_TOKENS: u32 = 32_000;
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+/// Within one call; the queue's own schedule follows.
+const ATTEMPTS: u32 = 3;
+/// A longer wait than this is the queue's.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Leaves room for the answer in a context window of 200,000 tokens.
+const MOST_TOKENS: usize = 150_000;
+/// The one 429 that must not be retried.
+const SPEND_LIMIT: &str = "enforced_spend_limit_reached";
+
+/// Reviews through the Messages API.
+#[derive(Debug)]
+pub struct Anthropic {
+    http: reqwest::Client,
+    base: Url,
+    key: SecretString,
+    model: String,
+    backoff: Schedule,
+}
+
+/// What to do about one failed call.
+enum Failure {
+    /// Try again in this call, after the wait the API asked for.
+    Again(ReviewError, Option<Duration>),
+    Final(ReviewError),
+}
+
+impl Anthropic {
+    /// A reviewer that asks `model` at `base`; `timeout` is for one call.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn new(base: Url, key: SecretString, model: String, timeout: Duration) -> reqwest::Result<Self> {
+        let backoff = Schedule {
+            base: Duration::from_millis(500),
+            cap: Duration::from_secs(8),
+            give_up_after: Duration::MAX,
+        };
+        Ok(Self { http: client::http(Some(timeout))?, base, key, model, backoff })
+    }
+
+    fn request(&self, prompt: &Prompt) -> Value {
+        json!({
+            "model": self.model,
+            "max_tokens": MOST_OUTPUT_TOKENS,
+            "system": [{"type": "text", "text": prompt.system, "cache_control": {"type": "ephemeral"}}],
+            "messages": [{"role": "user", "content": prompt.user}],
+            "output_config": {"format": {"type": "json_schema", "schema": verdict::schema()}},
+        })
+    }
+
+    fn call(&self, method: http::Method, path: &str) -> reqwest::RequestBuilder {
+        let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        let request = self.http.request(method, url).header("anthropic-version", VERSION);
+        request.header("x-api-key", self.key.expose_secret())
+    }
+
+    async fn attempt(&self, body: &Value) -> Result<Answer, Failure> {
+        let sent = self.call(http::Method::POST, "/v1/messages").json(body).send().await;
+        let response = sent.map_err(|error| match error.is_connect() {
+            true => Failure::Final(ReviewError::unreachable(format!(
+                "{} cannot be reached: {}",
+                self.base,
+                cause(error)
+            ))),
+            false => Failure::Again(
+                ReviewError::retry(format!("the call to {} failed: {}", self.base, cause(error))),
+                None,
+            ),
+        })?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = super::read(response, LARGEST_ANSWER).await;
+        let bytes = bytes.map_err(|reason| Failure::Again(ReviewError::retry(reason), None))?;
+        if status.is_success() {
+            answer(&bytes).map_err(Failure::Final)
+        } else {
+            Err(self.failure(status, &headers, &bytes))
+        }
+    }
+
+    fn failure(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
+        let text = String::from_utf8_lossy(body);
+        let error: Value = serde_json::from_slice(body).unwrap_or_default();
+        let message = shorten(error.pointer("/error/message").and_then(Value::as_str).unwrap_or(&text), 500);
+        let reason = format!("Anthropic answered {status}: {message}");
+        let should = headers.get("x-should-retry").and_then(|value| value.to_str().ok());
+        match status.as_u16() {
+            429 if text.contains(SPEND_LIMIT) => Failure::Final(ReviewError::NoReview(reason)),
+            401 | 403 => Failure::Final(ReviewError::denied(format!("{reason}; check ANTHROPIC_API_KEY"))),
+            400 if message.contains("credit balance") => Failure::Final(ReviewError::denied(reason)),
+            404 => {
+                Failure::Final(ReviewError::denied(format!("{reason}; check CLAUDE_MODEL ({})", self.model)))
+            }
+            413 => Failure::Final(ReviewError::TooLarge(reason)),
+            400 if message.contains("too long") => Failure::Final(ReviewError::TooLarge(reason)),
+            408 | 409 | 429 | 500.. if should != Some("false") => again(reason, headers),
+            _ if should == Some("true") => again(reason, headers),
+            _ => Failure::Final(ReviewError::NoReview(reason)),
+        }
+    }
+}
+
+fn again(reason: String, headers: &HeaderMap) -> Failure {
+    let milliseconds =
+        || headers.get("retry-after-ms")?.to_str().ok()?.trim().parse().ok().map(Duration::from_millis);
+    let after = milliseconds().or_else(|| retry_after(headers));
+    Failure::Again(ReviewError::Retry { reason, after }, after)
+}
+
+fn cause(error: reqwest::Error) -> String {
+    chain(&error.without_url())
+}
+
+#[derive(Deserialize)]
+struct Message {
+    model: String,
+    #[serde(default)]
+    content: Vec<Block>,
+    stop_reason: Option<String>,
+    #[serde(default)]
+    usage: Usage,
+}
+
+#[derive(Deserialize)]
+struct Block {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    text: String,
+}
+
+fn answer(body: &[u8]) -> Result<Answer, ReviewError> {
+    let message: Message = serde_json::from_slice(body)
+        .map_err(|error| ReviewError::retry(format!("Anthropic's answer cannot be read: {error}")))?;
+    super::check_stop(message.stop_reason.as_deref())?;
+    let text: String = message
+        .content
+        .iter()
+        .filter(|block| block.kind == "text")
+        .map(|block| block.text.as_str())
+        .collect();
+    let review = verdict::parse(&text).map_err(ReviewError::Unusable)?;
+    Ok(Answer { review, model: message.model, usage: message.usage })
+}
+
+#[async_trait]
+impl Reviewer for Anthropic {
+    fn name(&self) -> &'static str {
+        "anthropic"
+    }
+
+    fn model(&self) -> &str {
+        &self.model
+    }
+
+    fn most_tokens(&self) -> usize {
+        MOST_TOKENS
+    }
+
+    /// Whether the API can be reached; whether it takes the key, only a question tells.
+    async fn ready(&self) -> Result<(), String> {
+        let listed = self.call(http::Method::GET, "/v1/models?limit=1").timeout(PROBE_TIMEOUT).send().await;
+        listed.map(drop).map_err(|error| format!("{} cannot be reached: {}", self.base, cause(error)))
+    }
+
+    async fn ask(&self, prompt: &Prompt) -> Result<Answer, ReviewError> {
+        let body = self.request(prompt);
+        let mut attempt = 1;
+        loop {
+            let (error, asked) = match self.attempt(&body).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Again(error, asked)) => (error, asked),
+            };
+            let wait = asked.unwrap_or_else(|| self.backoff.delay(attempt, fastrand::f64()));
+            if attempt == ATTEMPTS || wait > LONGEST_WAIT {
+                return Err(error);
+            }
+            tracing::warn!(%error, attempt, wait_seconds = wait.as_secs_f64(), "asking again");
+            tokio::time::sleep(wait).await;
+            attempt += 1;
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Ollama's chat with a JSON Schema as `format`.
+//! <https://github.com/ollama/ollama/blob/main/docs/api.md#generate-a-chat-completion>
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use shared::client;
+use shared::error::chain;
+use url::Url;
+
+use super::{Answer, ReviewError, Reviewer, Usage};
+use crate::prompt::Prompt;
+use crate::text::shorten;
+use crate::verdict;
+
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a machine at home can hold beside the model.
+const MOST_TOKENS: usize = 24_000;
+/// Room in the context for the answer; Ollama's own default context would cut the prompt.
+const OUTPUT_TOKENS: usize = 6_000;
+const SMALLEST_CONTEXT: usize = 8_192;
+
+/// Reviews with a local model.
+#[derive(Debug)]
+pub struct Ollama {
+    http: reqwest::Client,
+    base: Url,
+    model: String,
+}
+
+#[derive(Deserialize)]
+struct Tags {
+    #[serde(default)]
+    models: Vec<Tag>,
+}
+
+#[derive(Deserialize)]
+struct Tag {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Chat {
+    model: String,
+    message: Message,
+    #[serde(default)]
+    done_reason: Option<String>,
+    #[serde(default)]
+    prompt_eval_count: u64,
+    #[serde(default)]
+    eval_count: u64,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    content: String,
+}
+
+impl Ollama {
+    /// A reviewer that asks `model` at `base`; `timeout` is for one answer, which may include loading the model.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn new(base: Url, model: String, timeout: Duration) -> reqwest::Result<Self> {
+        Ok(Self { http: client::http(Some(timeout))?, base, model })
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base.as_str().trim_end_matches('/'))
+    }
+
+    fn away(&self, error: reqwest::Error) -> String {
+        format!(
+            "Ollama does not answer at {}: {}; start it with `ollama serve`",
+            self.base,
+            chain(&error.without_url())
+        )
+    }
+
+    /// `objection` is what was wrong with the answer before.
+    fn request(&self, prompt: &Prompt, objection: Option<&str>) -> Value {
+        let schema = verdict::schema();
+        // the schema constrains the grammar; in the prompt it tells the model what the fields are
+        let mut user = format!("{}\n\n## Answer\nOne JSON object of this schema:\n{schema}\n", prompt.user);
+        if let Some(objection) = objection {
+            user.push_str(&format!("Your last answer was refused: {objection}. Answer again.\n"));
+        }
+        let context = (prompt.system.len() + user.len()) / 4 + OUTPUT_TOKENS;
+        json!({
+            "model": self.model,
+            "stream": false,
+            "think": false,
+            "format": schema,
+            "options": {"num_ctx": context.max(SMALLEST_CONTEXT), "temperature": 0},
+            "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}],
+        })
+    }
+
+    async fn chat(&self, body: &Value) -> Result<Chat, ReviewError> {
+        let response = self.http.post(self.url("/api/chat")).json(body).send().await.map_err(|error| {
+            if error.is_timeout() && !error.is_connect() {
+                ReviewError::Unusable("Ollama did not answer in time; REVIEW_TIMEOUT allows more".to_owned())
+            } else {
+                ReviewError::unreachable(self.away(error))
+            }
+        })?;
+        let status = response.status();
+        let bytes = super::read(response, LARGEST_ANSWER).await.map_err(ReviewError::retry)?;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes)
+                .map_err(|error| ReviewError::retry(format!("Ollama's answer cannot be read: {error}")));
+        }
+        let error: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let message = shorten(error["error"].as_str().unwrap_or("no reason given"), 300);
+        Err(match status.as_u16() {
+            404 => ReviewError::unreachable(format!("Ollama: {message}; `ollama pull {}`", self.model)),
+            400..=499 => ReviewError::NoReview(format!("Ollama answered {status}: {message}")),
+            _ => ReviewError::retry(format!("Ollama answered {status}: {message}")),
+        })
+    }
+}
+
+#[async_trait]
+impl Reviewer for Ollama {
+    fn name(&self) -> &'static str {
+        "ollama"
+    }
+
+    fn model(&self) -> &str {
+        &self.model
+    }
+
+    fn most_tokens(&self) -> usize {
+        MOST_TOKENS
+    }
+
+    /// Whether Ollama runs and has the model.
+    async fn ready(&self) -> Result<(), String> {
+        let response = self.http.get(self.url("/api/tags")).timeout(PROBE_TIMEOUT).send().await;
+        let body = super::read(response.map_err(|error| self.away(error))?, LARGEST_ANSWER).await?;
+        let tags: Tags = serde_json::from_slice(&body).map_err(|_| format!("{} is not Ollama", self.base))?;
+        let is_it =
+            |tag: &Tag| tag.name == self.model || tag.name.strip_suffix(":latest") == Some(&self.model);
+        let have = tags.models.iter().any(is_it);
+        if have { Ok(()) } else { Err(format!("the model is missing; `ollama pull {}`", self.model)) }
+    }
+
+    async fn ask(&self, prompt: &Prompt) -> Result<Answer, ReviewError> {
+        let mut objection: Option<String> = None;
+        for _ in 0..2 {
+            let chat = self.chat(&self.request(prompt, objection.as_deref())).await?;
+            super::check_stop(chat.done_reason.as_deref())?;
+            match verdict::parse(&chat.message.content) {
+                Ok(review) => {
+                    let usage = Usage {
+                        input_tokens: chat.prompt_eval_count,
+                        output_tokens: chat.eval_count,
+                        cached_tokens: 0,
+                    };
+                    return Ok(Answer { review, model: chat.model, usage });
+                }
+                Err(reason) => objection = Some(reason),
+            }
+        }
+        Err(ReviewError::Unusable(format!(
+            "{} does not keep to the schema: {}",
+            self.model,
+            objection.unwrap_or_default()
+        )))
+    }
+}
