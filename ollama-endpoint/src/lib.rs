@@ -1,1 +1,131 @@
 //! The ollama-endpoint: the shared memory of all agents, and the door to Ollama.
+//!
+//! An update is verified, stored in the queue and answered (`receive`); a worker makes a memory of it (`remember`,
+//! `memory`, `distil`) that full text finds at once; the `embedder` adds its vector when Ollama answers; `recall` asks
+//! `memory` again. Beside that, `proxy` streams Ollama's own API through.
+
+pub mod config;
+mod routes;
+
+mod receive;
+mod remember;
+
+pub mod memory;
+
+pub mod distil;
+
+pub mod store;
+
+pub mod embedder;
+pub mod ollama;
+
+mod recall;
+
+pub mod rank;
+
+pub mod proxy;
+
+mod health;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use inbox::auth::Auth;
+use metrics_exporter_prometheus::PrometheusHandle;
+use queue::{LaneStatus, Queue, Worker, WorkerOptions};
+use secrecy::SecretString;
+use shared::signature::SigningKeys;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, ProxyAuth};
+use crate::memory::Memory;
+use crate::ollama::Ollama;
+use crate::proxy::Proxy;
+use crate::remember::Remember;
+use crate::store::sqlite::SqliteStore;
+
+/// The service, built and not yet running.
+pub struct App {
+    service: Service,
+    worker: Worker,
+    embedder: watch::Sender<embedder::Status>,
+    limits: shared::server::Limits,
+}
+
+/// What the routes work with. Cheap to clone.
+#[derive(Debug, Clone)]
+struct Service {
+    memory: Memory,
+    ollama: Ollama,
+    chat_model: String,
+    queue: Queue,
+    auth: Auth,
+    proxy: Arc<Proxy>,
+    proxy_auth: ProxyAuth,
+    embedder: watch::Receiver<embedder::Status>,
+    lane: watch::Receiver<LaneStatus>,
+    metrics: PrometheusHandle,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Opens the stores and puts the parts together. Ollama need not run.
+    ///
+    /// # Errors
+    /// The data folder, the memory or the queue cannot be opened; the text says what to do.
+    pub async fn build(config: Config) -> anyhow::Result<Self> {
+        let store = SqliteStore::open(&config.memory_path()?)?;
+        let queue = queue::open(&config.queue_url, queue::Options::default())
+            .await
+            .context("cannot open the queue")?;
+        let ollama = Ollama::new(config.ollama_url.clone(), config.embed_model)?;
+        let memory = Memory::new(Arc::new(store), ollama.clone());
+        let remember = Arc::new(Remember::new(memory.clone()));
+        let worker = Worker::new(queue.clone(), receive::LANE, remember, WorkerOptions::default());
+        let embedder = watch::Sender::new(embedder::Status::default());
+        let service = Service {
+            memory,
+            ollama,
+            chat_model: config.chat_model,
+            queue,
+            auth: auth(config.keys, config.token),
+            proxy: Arc::new(Proxy::new(&config.ollama_url, config.proxy)),
+            proxy_auth: config.proxy_auth,
+            embedder: embedder.subscribe(),
+            lane: worker.status(),
+            metrics: shared::telemetry::metrics()?,
+            stop: CancellationToken::new(),
+        };
+        Ok(Self { service, worker, embedder, limits: config.server })
+    }
+
+    /// Serves on `listener` until `stop`, then lets open work finish.
+    pub async fn run(mut self, listener: TcpListener, stop: CancellationToken) {
+        self.service.stop = stop.clone();
+        let Service { memory, ollama, .. } = self.service.clone();
+        let worker = tokio::spawn(self.worker.run(stop.clone()));
+        let embedder = tokio::spawn(embedder::run(memory, ollama, self.embedder, stop.clone()));
+        shared::server::serve(listener, routes::routes(&self.service), self.limits, stop).await;
+        for ended in [worker.await, embedder.await] {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a background task did not end in order");
+            }
+        }
+    }
+}
+
+fn auth(keys: SigningKeys, token: Option<SecretString>) -> Auth {
+    let hint = if token.is_some() {
+        "send `Authorization: Bearer $MEMORY_TOKEN`, or sign the request with RELAY_SIGNING_KEY"
+    } else {
+        "sign the request with RELAY_SIGNING_KEY, or set MEMORY_TOKEN on the ollama-endpoint and send it as a bearer token"
+    };
+    Auth::signed_or_bearer(keys, token, hint)
+}
+
+#[cfg(test)]
+mod tests;

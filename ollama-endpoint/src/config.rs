@@ -1,0 +1,221 @@
+//! The settings: the only file that reads the environment.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use clap::builder::BoolishValueParser;
+use clap::{Args, Parser, ValueEnum};
+use secrecy::SecretString;
+use shared::config::{Defaults, Loaded, ServiceArgs, secret};
+use shared::service::Verb;
+use shared::signature::SigningKeys;
+use url::Url;
+
+use crate::proxy;
+
+/// Where this service differs from the others.
+const DEFAULTS: Defaults =
+    Defaults { values: &[("port", "8090"), ("data_dir", "./data/ollama-endpoint")], tables: &[] };
+
+/// The shared memory of all agents, and the door to Ollama
+#[derive(Debug, Parser)]
+#[command(name = "ollama-endpoint", version)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+    #[command(flatten)]
+    own: OwnArgs,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Clone, Args)]
+struct OwnArgs {
+    /// Bearer token of local agents; without it only signed requests are taken
+    #[arg(long, env = "MEMORY_TOKEN", hide = true, hide_env_values = true)]
+    memory_token: Option<SecretString>,
+    /// File with MEMORY_TOKEN
+    #[arg(long, env = "MEMORY_TOKEN_FILE", value_name = "FILE")]
+    memory_token_file: Option<PathBuf>,
+    /// Where Ollama listens
+    #[arg(long, env = "OLLAMA_URL", default_value = "http://127.0.0.1:11434")]
+    ollama_url: Url,
+    /// Model that generates
+    #[arg(long, env = "OLLAMA_CHAT_MODEL", default_value = "llama3.2")]
+    ollama_chat_model: String,
+    /// Model that embeds; another one embeds everything again
+    #[arg(long, env = "OLLAMA_EMBED_MODEL", default_value = "nomic-embed-text")]
+    ollama_embed_model: String,
+    /// Whether callers of the proxy may change which models there are
+    #[arg(long, env = "OLLAMA_PROXY_ADMIN", default_value = "0", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    ollama_proxy_admin: bool,
+    /// Who may use the proxy
+    #[arg(long, env = "OLLAMA_PROXY_AUTH", default_value = "required")]
+    ollama_proxy_auth: ProxyAuth,
+    /// Proxied requests at a time
+    #[arg(long, env = "OLLAMA_PROXY_CONCURRENCY", default_value = "16")]
+    ollama_proxy_concurrency: usize,
+    /// Proxied requests that may wait for their turn
+    #[arg(long, env = "OLLAMA_PROXY_WAITING", default_value = "64")]
+    ollama_proxy_waiting: usize,
+    /// Seconds that one of them waits at most
+    #[arg(long, env = "OLLAMA_PROXY_WAIT_SECONDS", default_value = "60")]
+    ollama_proxy_wait_seconds: u64,
+    /// Seconds after which a stream that stands still is ended
+    #[arg(long, env = "OLLAMA_PROXY_IDLE_SECONDS", default_value = "600")]
+    ollama_proxy_idle_seconds: u64,
+}
+
+/// Who may use the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProxyAuth {
+    /// Callers with the token, or who sign.
+    Required,
+    /// Anybody who reaches the port.
+    None,
+}
+
+/// What the service is built from.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder of the memory.
+    pub data_dir: PathBuf,
+    /// Where the queue lives.
+    pub queue_url: String,
+    /// Keys between our services.
+    pub keys: SigningKeys,
+    /// Bearer token of local agents.
+    pub token: Option<SecretString>,
+    /// Where Ollama listens.
+    pub ollama_url: Url,
+    /// Model that generates.
+    pub chat_model: String,
+    /// Model that embeds.
+    pub embed_model: String,
+    /// What the proxy allows.
+    pub proxy: proxy::Limits,
+    /// Who may use it.
+    pub proxy_auth: ProxyAuth,
+    /// Limits of the listener.
+    pub server: shared::server::Limits,
+}
+
+/// Parses the command line over environment, file and defaults.
+///
+/// # Errors
+/// The file cannot be read, or has an unknown key.
+pub fn load(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Loaded<Cli>> {
+    shared::config::load(arguments, &DEFAULTS)
+}
+
+impl Cli {
+    /// What to do; `None`: serve.
+    pub fn side_verb(&self) -> Option<&Verb> {
+        self.verb.as_ref().filter(|verb| !matches!(verb, Verb::Serve))
+    }
+
+    /// The settings that every service has.
+    pub fn service(&self) -> &ServiceArgs {
+        &self.service
+    }
+
+    /// Checks the settings and reads the secrets.
+    ///
+    /// # Errors
+    /// A setting is missing or not usable; the text says which one and what to do.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let Self { service, own, .. } = self;
+        let url = &own.ollama_url;
+        // Its text is shown in errors and in /health, so it must not carry a password.
+        let plain =
+            url.scheme() == "http" && url.has_host() && url.username().is_empty() && url.password().is_none();
+        ensure!(
+            plain,
+            "OLLAMA_URL must be like http://127.0.0.1:11434: Ollama speaks plain HTTP and knows no password"
+        );
+        ensure!(own.ollama_proxy_concurrency > 0, "OLLAMA_PROXY_CONCURRENCY must be at least 1");
+        let token = secret("MEMORY_TOKEN", own.memory_token.as_ref(), own.memory_token_file.as_deref())?;
+        if let Some(token) = &token {
+            let length = secrecy::ExposeSecret::expose_secret(token).chars().count();
+            ensure!(
+                length >= 16,
+                "MEMORY_TOKEN is shorter than 16 characters: make one with `openssl rand -hex 32`"
+            );
+        }
+        Ok(Config {
+            data_dir: service.data_dir.clone(),
+            queue_url: service.queue_url(),
+            keys: service.signing_keys()?,
+            token,
+            ollama_url: own.ollama_url.clone(),
+            chat_model: own.ollama_chat_model.clone(),
+            embed_model: own.ollama_embed_model.clone(),
+            proxy: own.proxy_limits(),
+            proxy_auth: own.ollama_proxy_auth,
+            server: shared::server::Limits { connections: service.max_connections, ..Default::default() },
+        })
+    }
+}
+
+impl OwnArgs {
+    fn proxy_limits(&self) -> proxy::Limits {
+        proxy::Limits {
+            concurrency: self.ollama_proxy_concurrency,
+            waiting: self.ollama_proxy_waiting,
+            wait: Duration::from_secs(self.ollama_proxy_wait_seconds),
+            idle: Duration::from_secs(self.ollama_proxy_idle_seconds),
+            admin: self.ollama_proxy_admin,
+        }
+    }
+}
+
+impl Config {
+    /// Makes the data folder and says where the memory is in it.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn memory_path(&self) -> anyhow::Result<PathBuf> {
+        std::fs::create_dir_all(&self.data_dir)
+            .with_context(|| format!("cannot create DATA_DIR {}", self.data_dir.display()))?;
+        Ok(self.data_dir.join("memory.db"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    fn config(flags: &[&str]) -> anyhow::Result<Config> {
+        let flags = ["ollama-endpoint", "--relay-signing-key", KEY].iter().chain(flags);
+        shared::config::load::<Cli>(flags.map(Into::into), &DEFAULTS)?.cli.config()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_design() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.ollama_url.as_str(), "http://127.0.0.1:11434/");
+        assert_eq!(
+            (config.chat_model.as_str(), config.embed_model.as_str()),
+            ("llama3.2", "nomic-embed-text")
+        );
+        assert_eq!(config.queue_url, "sqlite://./data/ollama-endpoint/queue.db");
+        assert!(!config.proxy.admin && config.proxy_auth == ProxyAuth::Required && config.token.is_none());
+    }
+
+    #[test]
+    fn a_bad_setting_is_named_and_no_secret_shown() {
+        let error = |flags: &[&str]| format!("{:#}", config(flags).unwrap_err());
+        assert!(error(&["--ollama-url", "https://ollama.example"]).contains("OLLAMA_URL"));
+        let password = error(&["--ollama-url", "http://me:hunter2@127.0.0.1"]);
+        assert!(password.contains("OLLAMA_URL") && !password.contains("hunter2"), "{password}");
+        assert!(error(&["--ollama-proxy-concurrency", "0"]).contains("OLLAMA_PROXY_CONCURRENCY"));
+        let short = error(&["--memory-token", "hunter2"]);
+        assert!(short.contains("MEMORY_TOKEN") && !short.contains("hunter2"), "{short}");
+        let fine = config(&["--memory-token", "a-long-enough-token", "--ollama-proxy-admin", "1"]).unwrap();
+        assert!(fine.proxy.admin && !format!("{fine:?}").contains("a-long-enough"));
+    }
+}

@@ -1,0 +1,331 @@
+//! Event or update → the text worth remembering, by one template per kind of event. Pure.
+
+mod payload;
+mod text;
+
+use jiff::Timestamp;
+use shared::event::{Envelope, SenderKind, Subject};
+use shared::memory::Update;
+
+use self::payload::{Commit, Payload};
+use self::text::{LONGEST, cut, first_line, listed, tidy};
+
+/// A memory before it is stored: what it says, and about what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// `owner/name`; empty for events of an organisation.
+    pub repository: String,
+    /// `change`, `decision`, `discussion`, `review`, `release`, `incident`, `note`, or what an agent called it.
+    pub kind: String,
+    /// The memory, at most 8 KiB.
+    pub text: String,
+    /// Who said or did it.
+    pub agent: Option<String>,
+    /// The branch it is about.
+    pub branch: Option<String>,
+    /// The event it was made from.
+    pub event: Option<String>,
+    /// Where it can be read.
+    pub url: Option<String>,
+    /// When it was said.
+    pub created_at: Timestamp,
+    /// Whether a search may find it; junk is kept, but not indexed.
+    pub indexed: bool,
+}
+
+/// What a template made of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Distilled {
+    /// The memory.
+    pub draft: Draft,
+    /// Why it is not worth finding, if it is not.
+    pub junk: Option<&'static str>,
+}
+
+/// The part of a [`Draft`] that depends on the kind of event.
+struct Told {
+    kind: &'static str,
+    text: String,
+    branch: Option<String>,
+    url: Option<String>,
+    junk: Option<&'static str>,
+}
+
+impl Told {
+    fn new(kind: &'static str, text: String) -> Self {
+        Self { kind, text, branch: None, url: None, junk: None }
+    }
+
+    fn on(mut self, branch: Option<&String>) -> Self {
+        self.branch = branch.cloned();
+        self
+    }
+
+    fn at(mut self, url: Option<&String>) -> Self {
+        self.url = url.cloned();
+        self
+    }
+
+    fn junk(mut self, reason: Option<&'static str>) -> Self {
+        self.junk = self.junk.or(reason);
+        self
+    }
+}
+
+/// A local agent's own words are the memory.
+pub fn update(update: &Update, received_at: Timestamp) -> Distilled {
+    let draft = Draft {
+        repository: update.repository.clone(),
+        kind: update.kind.clone().unwrap_or_else(|| "note".to_owned()),
+        text: cut(update.context.trim(), LONGEST),
+        agent: update.agent.clone(),
+        branch: update.branch.clone(),
+        event: update.event_type.clone(),
+        url: update.url.clone(),
+        created_at: update.timestamp.unwrap_or(received_at),
+        indexed: true,
+    };
+    Distilled { draft, junk: None }
+}
+
+/// What happened, in words that a later search is likely to use.
+pub fn envelope(envelope: &Envelope) -> Distilled {
+    let payload = Payload::parse(&envelope.payload);
+    let action = envelope.action.as_deref().unwrap_or_default();
+    let who = envelope.sender.as_ref().map_or("somebody", |sender| &sender.login);
+    let told = match envelope.event.as_str() {
+        "push" => push(envelope, &payload, who),
+        "pull_request" => pull_request(&payload, action, who),
+        "issue_comment" => issue_comment(envelope, &payload, action, who),
+        "pull_request_review" => review(&payload, action, who),
+        "pull_request_review_comment" => review_comment(&payload, action, who),
+        "issues" => issue(&payload, action, who),
+        "release" => release(&payload, action, who),
+        "workflow_run" => workflow_run(&payload),
+        event => other(event, &payload, action, who),
+    };
+    let repository = envelope.repository.as_ref().map(|repository| repository.full_name.clone());
+    let told = told.junk(repository.is_none().then_some("it belongs to no repository"));
+    let draft = Draft {
+        repository: repository.unwrap_or_default(),
+        kind: told.kind.to_owned(),
+        text: cut(&told.text, LONGEST),
+        agent: envelope.sender.as_ref().map(|sender| sender.login.clone()),
+        branch: told.branch,
+        event: Some(envelope.event.clone()),
+        url: told.url,
+        created_at: envelope.received_at,
+        indexed: told.junk.is_none(),
+    };
+    Distilled { draft, junk: told.junk }
+}
+
+fn push(envelope: &Envelope, payload: &Payload, who: &str) -> Told {
+    let Subject::Push(push) = &envelope.subject else {
+        return Told::new("change", format!("{who} pushed")).junk(Some("it does not say what was pushed"));
+    };
+    let deleted = push.after.bytes().all(|digit| digit == b'0');
+    if let Some(tag) = push.git_ref.strip_prefix("refs/tags/") {
+        let verb = if deleted { "deleted" } else { "set" };
+        return Told::new("release", format!("{who} {verb} the tag {tag} ({})", short(&push.after)));
+    }
+    let branch = push.git_ref.trim_start_matches("refs/heads/").to_owned();
+    let own: Vec<&Commit> = payload.commits.iter().filter(|commit| !commit.is_merge()).collect();
+    let mut text = format!("{who} pushed {} to {branch}", counted(own.len(), "commit"));
+    if push.forced {
+        text.push_str(", rewriting its history (force push)");
+    }
+    for commit in own.iter().take(50) {
+        text.push_str(&format!(
+            "\n- {} {}",
+            short(&commit.id),
+            tidy(&commit.message).replace("\n\n", "\n").replace('\n', "\n  ")
+        ));
+    }
+    let files = own.iter().flat_map(|commit| commit.files());
+    if let Some(files) = listed(files, 40) {
+        text.push_str(&format!("\nFiles: {files}"));
+    }
+    let junk = match (deleted, payload.commits.is_empty(), own.is_empty()) {
+        (true, ..) => Some("a deleted branch says nothing"),
+        (_, true, _) if !push.forced => Some("a push without commits says nothing"),
+        (_, false, true) if !push.forced => Some("it only merges what was already remembered"),
+        _ => None,
+    };
+    Told::new("change", text).on(Some(&branch)).at(payload.compare.as_ref()).junk(junk)
+}
+
+fn pull_request(payload: &Payload, action: &str, who: &str) -> Told {
+    let pr = payload.pull_request.clone().unwrap_or_default();
+    let (kind, verb) = match (action, pr.merged) {
+        ("closed", Some(true)) => ("change", "merged"),
+        ("closed", _) => ("decision", "closed without merging"),
+        (action, _) => ("change", action),
+    };
+    let mut text = format!(
+        "Pull request {} {} by {who}",
+        titled(pr.number, pr.title.as_deref()),
+        verb.replace('_', " ")
+    );
+    if let Some(author) = pr.user.login.as_deref().filter(|author| *author != who) {
+        text.push_str(&format!(" (author {author})"));
+    }
+    if let (Some(head), Some(base)) = (&pr.head.name, &pr.base.name) {
+        text.push_str(&format!("\nBranch {head} into {base}"));
+    }
+    push_body(&mut text, pr.body.as_deref());
+    let junk = match action {
+        "opened" | "reopened" | "edited" | "ready_for_review" | "closed" => None,
+        "synchronize" => Some("a new head says nothing by itself"),
+        _ => Some("it does not change what the pull request says"),
+    };
+    Told::new(kind, text).on(pr.head.name.as_ref()).at(pr.html_url.as_ref()).junk(junk)
+}
+
+fn issue_comment(envelope: &Envelope, payload: &Payload, action: &str, who: &str) -> Told {
+    let issue = payload.issue.clone().unwrap_or_default();
+    let comment = payload.comment.clone().unwrap_or_default();
+    let mut text = format!("{who} commented on {}", titled(issue.number, issue.title.as_deref()));
+    push_body(&mut text, comment.body.as_deref());
+    let bot = envelope.sender.as_ref().is_some_and(|sender| sender.kind == SenderKind::Bot);
+    Told::new("discussion", text)
+        .at(comment.html_url.as_ref())
+        .junk(said(action, comment.body.as_deref()))
+        .junk(bot.then_some("bots' comments are chatter"))
+}
+
+fn review(payload: &Payload, action: &str, who: &str) -> Told {
+    let pr = payload.pull_request.clone().unwrap_or_default();
+    let review = payload.review.clone().unwrap_or_default();
+    let state = review.state.as_deref().unwrap_or_default().to_lowercase();
+    let verb = match state.as_str() {
+        "approved" => "approved",
+        "changes_requested" => "requested changes on",
+        _ => "reviewed",
+    };
+    let mut text = format!("{who} {verb} pull request {}", titled(pr.number, pr.title.as_deref()));
+    push_body(&mut text, review.body.as_deref());
+    // An approval is a decision even without words.
+    let junk = match (action, verb) {
+        ("submitted", "approved" | "requested changes on") => ours(review.body.as_deref()),
+        _ => said(action, review.body.as_deref()),
+    };
+    Told::new("review", text).on(pr.head.name.as_ref()).at(review.html_url.as_ref()).junk(junk)
+}
+
+fn review_comment(payload: &Payload, action: &str, who: &str) -> Told {
+    let pr = payload.pull_request.clone().unwrap_or_default();
+    let comment = payload.comment.clone().unwrap_or_default();
+    let mut text = format!("{who} on pull request {}", titled(pr.number, pr.title.as_deref()));
+    if let Some(path) = &comment.path {
+        let line = comment.line.map(|line| format!(":{line}")).unwrap_or_default();
+        text.push_str(&format!(", {path}{line}"));
+    }
+    push_body(&mut text, comment.body.as_deref());
+    Told::new("review", text)
+        .on(pr.head.name.as_ref())
+        .at(comment.html_url.as_ref())
+        .junk(said(action, comment.body.as_deref()))
+}
+
+fn issue(payload: &Payload, action: &str, who: &str) -> Told {
+    let issue = payload.issue.clone().unwrap_or_default();
+    let reason = issue.state_reason.as_deref().filter(|_| action == "closed");
+    let reason = reason.map(|reason| format!(" as {}", reason.replace('_', " "))).unwrap_or_default();
+    let mut text =
+        format!("Issue {} {action}{reason} by {who}", titled(issue.number, issue.title.as_deref()));
+    push_body(&mut text, issue.body.as_deref());
+    let told = matches!(action, "opened" | "edited" | "closed" | "reopened");
+    Told::new("discussion", text)
+        .at(issue.html_url.as_ref())
+        .junk((!told).then_some("it does not change what the issue says"))
+}
+
+fn release(payload: &Payload, action: &str, who: &str) -> Told {
+    let release = payload.release.clone().unwrap_or_default();
+    let tag = release.tag_name.as_deref().unwrap_or("without a tag");
+    let name = release.name.as_deref().filter(|name| !name.is_empty() && *name != tag);
+    let mut text =
+        format!("Release {tag}{} published by {who}", name.map(|n| format!(" \"{n}\"")).unwrap_or_default());
+    push_body(&mut text, release.body.as_deref());
+    // GitHub sends `created`, `published` and `released` for one release.
+    let junk = (action != "published").then_some("only the publication of a release is remembered");
+    Told::new("release", text).at(release.html_url.as_ref()).junk(junk)
+}
+
+fn workflow_run(payload: &Payload) -> Told {
+    let run = payload.workflow_run.clone().unwrap_or_default();
+    let conclusion = run.conclusion.as_deref().unwrap_or("unfinished");
+    let mut text = format!(
+        "Workflow \"{}\" ended as {}",
+        run.name.as_deref().unwrap_or("?"),
+        conclusion.replace('_', " ")
+    );
+    if let Some(branch) = &run.head_branch {
+        text.push_str(&format!(" on {branch}"));
+    }
+    if let Some(number) = run.run_number {
+        text.push_str(&format!(" (run {number})"));
+    }
+    if let Some(commit) = &run.head_commit {
+        text.push_str(&format!("\nCommit {} {}", short(&commit.id), first_line(&commit.message)));
+    }
+    let failed = matches!(conclusion, "failure" | "timed_out" | "startup_failure");
+    Told::new("incident", text)
+        .on(run.head_branch.as_ref())
+        .at(run.html_url.as_ref())
+        .junk((!failed).then_some("only failed runs are remembered"))
+}
+
+fn other(event: &str, payload: &Payload, action: &str, who: &str) -> Told {
+    let about = payload.discussion.clone().or_else(|| payload.issue.clone()).unwrap_or_default();
+    let comment = payload.comment.clone().unwrap_or_default();
+    let mut text = format!("{} {} by {who}", event.replace('_', " "), action.replace('_', " "));
+    if about.title.is_some() {
+        text.push_str(&format!(": {}", titled(about.number, about.title.as_deref())));
+    }
+    let body = comment.body.as_deref().or(about.body.as_deref());
+    push_body(&mut text, body);
+    Told::new("note", text).at(comment.html_url.as_ref().or(about.html_url.as_ref())).junk(
+        tidy(body.unwrap_or_default()).is_empty().then_some("this kind of event carries no text to remember"),
+    )
+}
+
+/// Why a text in a comment or review is not worth finding.
+fn said(action: &str, body: Option<&str>) -> Option<&'static str> {
+    match action {
+        "deleted" | "dismissed" => Some("what was taken back is not remembered"),
+        _ if tidy(body.unwrap_or_default()).is_empty() => Some("it has no text"),
+        _ => ours(body),
+    }
+}
+
+/// Our own reviews come back as events; the reviewer has remembered what they say already.
+fn ours(body: Option<&str>) -> Option<&'static str> {
+    body.is_some_and(|body| body.contains("<!-- ai-relay"))
+        .then_some("it is our own; its author remembers it")
+}
+
+fn push_body(text: &mut String, body: Option<&str>) {
+    let body = tidy(body.unwrap_or_default());
+    if !body.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&body);
+    }
+}
+
+fn titled(number: Option<u64>, title: Option<&str>) -> String {
+    let number = number.map_or_else(|| "#?".to_owned(), |number| format!("#{number}"));
+    title.map_or_else(|| number.clone(), |title| format!("{number} \"{title}\""))
+}
+
+fn counted(n: usize, thing: &str) -> String {
+    if n == 1 { format!("1 {thing}") } else { format!("{n} {thing}s") }
+}
+
+fn short(sha: &str) -> &str {
+    sha.get(..8).unwrap_or(sha)
+}
+
+#[cfg(test)]
+mod tests;

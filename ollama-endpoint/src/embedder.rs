@@ -1,0 +1,145 @@
+//! The background loop that gives a vector to every memory that has none yet.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::memory::{Memory, unit};
+use crate::ollama::{Ollama, OllamaError, Purpose};
+use crate::store::{Embedding, StoreError, Stored};
+
+/// Memories embedded in one call.
+const BATCH: usize = 32;
+
+/// How long one call may take: a cold model is loaded first.
+const TIMEOUT: Duration = Duration::from_secs(180);
+
+/// How often all memories are looked at although nothing was written.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// The pause after a failure, doubled up to the longest.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A text that any embedding model takes; tells a bad text from a bad Ollama.
+const HARMLESS: &str = "a harmless text";
+
+/// How the embedder fares.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", content = "error", rename_all = "snake_case")]
+pub enum Status {
+    /// Nothing waits for a vector.
+    #[default]
+    Idle,
+    /// Ollama answers.
+    Working,
+    /// It cannot go on now, and why; it tries again by itself.
+    Waiting(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Ollama(#[from] OllamaError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Embeds the backlog until `stop`.
+pub async fn run(memory: Memory, ollama: Ollama, status: watch::Sender<Status>, stop: CancellationToken) {
+    let mut pause = SHORTEST_PAUSE;
+    // Everything up to here is settled, so that a new memory costs no look at all the old ones.
+    let mut settled = 0;
+    loop {
+        // A round that is dropped loses at most one call to Ollama: its memories are still in the backlog.
+        let Some(round) = stop.run_until_cancelled(embed_some(&memory, &ollama, settled)).await else {
+            return;
+        };
+        match round {
+            Ok(Some(position)) => {
+                report(&status, Status::Working);
+                (settled, pause) = (position, SHORTEST_PAUSE);
+            }
+            Ok(None) => {
+                report(&status, Status::Idle);
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = memory.written() => {}
+                    () = tokio::time::sleep(IDLE) => settled = 0,
+                }
+            }
+            Err(error) => {
+                report(&status, Status::Waiting(error.to_string()));
+                if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                    return;
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Logs a change of state once, not each round.
+fn report(status: &watch::Sender<Status>, now: Status) {
+    status.send_if_modified(|before| {
+        if *before == now {
+            return false;
+        }
+        match (&now, &*before) {
+            (Status::Waiting(error), _) => tracing::warn!(error, "embedding waits; search goes on by words"),
+            (_, Status::Waiting(_)) => tracing::info!("embedding goes on"),
+            _ => {}
+        }
+        *before = now;
+        true
+    });
+}
+
+/// Embeds one batch of the backlog behind `after` and says how far it came; `None` if there is no backlog.
+async fn embed_some(memory: &Memory, ollama: &Ollama, after: i64) -> Result<Option<i64>, Failure> {
+    let backlog = memory.unembedded(after, BATCH).await?;
+    // Halves that are still to be done: a batch that is refused is split until the culprit is alone.
+    let mut parts = vec![backlog.as_slice()];
+    while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
+        let embeddings = match embed(memory, ollama, part).await {
+            Ok(embeddings) => embeddings,
+            Err(Failure::Ollama(OllamaError::Refused(_))) if part.len() > 1 => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([second, first]);
+                continue;
+            }
+            Err(Failure::Ollama(OllamaError::Refused(reason))) => {
+                // If Ollama refuses everything, the text is not to blame.
+                ollama.embed(&[HARMLESS], Purpose::Document, TIMEOUT).await?;
+                part.iter().map(|memory| (memory.id.clone(), Embedding::Rejected(reason.clone()))).collect()
+            }
+            Err(error) => return Err(error),
+        };
+        memory.keep_embeddings(embeddings).await?;
+    }
+    Ok(backlog.last().map(|memory| memory.position))
+}
+
+async fn embed(
+    memory: &Memory,
+    ollama: &Ollama,
+    part: &[Stored],
+) -> Result<Vec<(String, Embedding)>, Failure> {
+    let texts: Vec<&str> = part.iter().map(|memory| memory.draft.text.as_str()).collect();
+    let vectors = ollama.embed(&texts, Purpose::Document, TIMEOUT).await?;
+    let mut dimensions = memory.dimensions().await?;
+    let mut embeddings = Vec::with_capacity(part.len());
+    for (memory, vector) in part.iter().zip(vectors) {
+        let embedding = unit(vector, dimensions).map_or_else(Embedding::Rejected, Embedding::Vector);
+        if let Embedding::Vector(vector) = &embedding {
+            dimensions.get_or_insert(vector.len());
+        }
+        embeddings.push((memory.id.clone(), embedding));
+    }
+    Ok(embeddings)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! Leased job → memory → outcome.
+
+use bytes::Bytes;
+use queue::{Finish, Handler, Job, Lease, Verdict};
+use serde_json::json;
+use shared::outcome::State;
+
+use crate::memory::{Incoming, Learnt, Memory};
+use crate::receive::LOCAL;
+
+/// Works off the lane of everything that is to be remembered.
+#[derive(Debug)]
+pub(crate) struct Remember {
+    memory: Memory,
+}
+
+impl Remember {
+    pub(crate) fn new(memory: Memory) -> Self {
+        Self { memory }
+    }
+}
+
+#[async_trait::async_trait]
+impl Handler for Remember {
+    async fn handle(&self, lease: &Lease) -> Verdict {
+        let job = lease.job();
+        let incoming = match parse(job) {
+            Ok(incoming) => incoming,
+            Err(error) => return Verdict::Dead { error: format!("cannot be read: {error}") },
+        };
+        let body = Bytes::copy_from_slice(&job.payload);
+        match self.memory.learn(&job.id, &incoming, body, job.received_at).await {
+            Ok(learnt) => Verdict::Done(finish(learnt)),
+            Err(error) => Verdict::Retry { error: shared::error::chain(&error), after: None },
+        }
+    }
+}
+
+fn parse(job: &Job) -> serde_json::Result<Incoming> {
+    if job.event == LOCAL {
+        return serde_json::from_slice(&job.payload).map(Incoming::Update);
+    }
+    serde_json::from_slice(&job.payload).map(Incoming::Event)
+}
+
+fn finish(learnt: Learnt) -> Finish {
+    let (state, summary, id) = match learnt {
+        Learnt::Stored { id } => (State::Completed, "1 memory stored".to_owned(), Some(id)),
+        Learnt::Known { id } => (State::Skipped, "already remembered".to_owned(), Some(id)),
+        Learnt::Junk { reason } => (State::Skipped, format!("on record, but not searchable: {reason}"), None),
+    };
+    let mut finish = Finish::new(state.as_str(), summary);
+    if let Some(id) = id {
+        finish.detail.insert("memory".to_owned(), json!(id));
+    }
+    finish
+}

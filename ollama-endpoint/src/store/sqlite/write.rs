@@ -1,0 +1,124 @@
+//! The statements that write, each within the transaction of its caller.
+
+use rusqlite::{OptionalExtension, Transaction, named_params, params};
+use sha2::{Digest, Sha256};
+
+use super::read::{rows, timestamp};
+use crate::distil::Draft;
+use crate::store::vectors::{Change, Entry, to_bytes};
+use crate::store::{Embedding, Kept, Record};
+
+pub(super) fn append(
+    transaction: &Transaction<'_>,
+    record: &Record,
+    drafts: &[Draft],
+) -> rusqlite::Result<(Vec<Kept>, Vec<Change>)> {
+    let body = zstd::encode_all(record.body.as_ref(), zstd::DEFAULT_COMPRESSION_LEVEL)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    transaction.prepare_cached(
+        "INSERT INTO records (id, digest, received_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (id, digest) DO NOTHING",
+    )?
+    .execute(params![record.id, digest(&[&record.body]), record.received_at.as_microsecond(), body])?;
+    let changes = remove_stale(transaction, &record.id, drafts)?;
+    let kept =
+        drafts.iter().map(|draft| keep(transaction, &record.id, draft)).collect::<rusqlite::Result<_>>()?;
+    Ok((kept, changes))
+}
+
+/// Removes what an earlier version of the same delivery said and this one does not.
+fn remove_stale(
+    transaction: &Transaction<'_>,
+    delivery: &str,
+    drafts: &[Draft],
+) -> rusqlite::Result<Vec<Change>> {
+    let wanted: Vec<String> = drafts.iter().map(|draft| memory_id(delivery, draft)).collect();
+    let mut stale: Vec<String> = transaction
+        .prepare_cached("SELECT id FROM memories WHERE delivery = ?")?
+        .query_map([delivery], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    stale.retain(|id| !wanted.contains(id));
+    let mut changes = Vec::new();
+    for id in stale {
+        changes.extend(delete(transaction, &id)?.1);
+    }
+    Ok(changes)
+}
+
+fn keep(transaction: &Transaction<'_>, delivery: &str, draft: &Draft) -> rusqlite::Result<Kept> {
+    let id = memory_id(delivery, draft);
+    let content = digest(&[draft.kind.as_bytes(), draft.text.as_bytes()]);
+    transaction
+        .prepare_cached(
+            "INSERT INTO memories (id, delivery, repository, kind, text, agent, branch, event, url, created_at, digest, indexed)
+             VALUES (:id, :delivery, :repository, :kind, :text, :agent, :branch, :event, :url, :created_at, :digest, :indexed)
+             ON CONFLICT (repository, digest) DO NOTHING",
+        )?
+        .execute(named_params! {
+            ":id": id, ":delivery": delivery, ":repository": draft.repository, ":kind": draft.kind, ":text": draft.text,
+            ":agent": draft.agent, ":branch": draft.branch, ":event": draft.event, ":url": draft.url,
+            ":created_at": draft.created_at.as_microsecond(), ":digest": content, ":indexed": draft.indexed,
+        })?;
+    transaction
+        .prepare_cached("SELECT id, indexed FROM memories WHERE repository = ? AND digest = ?")?
+        .query_row(params![draft.repository, content], |row| {
+            let said: String = row.get(0)?;
+            Ok(Kept { known: said != id, indexed: row.get(1)?, id: said })
+        })
+}
+
+pub(super) fn delete(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<(bool, Vec<Change>)> {
+    let repository: Option<String> = transaction
+        .prepare_cached("DELETE FROM memories WHERE id = ? RETURNING repository")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    let change = repository.map(|repository| Change::Removed { repository, id: id.to_owned() });
+    Ok((change.is_some(), change.into_iter().collect()))
+}
+
+pub(super) fn keep_embeddings(
+    transaction: &Transaction<'_>,
+    model: &str,
+    embeddings: Vec<(String, Embedding)>,
+) -> rusqlite::Result<((), Vec<Change>)> {
+    let mut changes = Vec::new();
+    for (id, embedding) in embeddings {
+        let found = transaction
+            .prepare_cached("SELECT seq, repository, kind, created_at FROM memories WHERE id = ?")?
+            .query_row([&id], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, timestamp(row, 3)?)))
+            .optional()?;
+        let Some((seq, repository, kind, created_at)) = found else { continue };
+        match embedding {
+            Embedding::Vector(vector) => {
+                transaction
+                    .prepare_cached("INSERT OR REPLACE INTO vectors (memory_seq, model, dimensions, vector) VALUES (?, ?, ?, ?)")?
+                    .execute(params![seq, model, rows(vector.len()), to_bytes(&vector)])?;
+                let entry = Entry { id, kind, created_at };
+                changes.push(Change::Added { model: model.to_owned(), repository, entry, vector });
+            }
+            Embedding::Rejected(reason) => {
+                transaction
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO rejections (memory_seq, model, reason) VALUES (?, ?, ?)",
+                    )?
+                    .execute(params![seq, model, reason])?;
+            }
+        }
+    }
+    Ok(((), changes))
+}
+
+/// The same words of the same delivery have the same id, however often they are handed over.
+fn memory_id(delivery: &str, draft: &Draft) -> String {
+    let parts = [delivery, &draft.repository.to_lowercase(), &draft.kind, &draft.text];
+    digest(&parts.map(str::as_bytes)).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 over the parts, each with its length, so that moving a boundary changes the digest.
+fn digest(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.len().to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
