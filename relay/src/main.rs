@@ -24,8 +24,8 @@ async fn run() -> anyhow::Result<()> {
         Command::Service(Verb::Serve) => {
             telemetry::init(args.service.log_format, &args.service.rust_log)?;
             let stop = service::stop_signal()?;
-            let listener = service::bind(&args.service).await?;
-            Relay::build(Config::new(args, &loaded.tables)?).await?.run(listener, stop).await
+            let relay = Relay::build(Config::new(args.clone(), &loaded.tables)?).await?;
+            relay.run(service::bind(&args.service).await?, stop).await
         }
         Command::Service(verb) => service::side_verb(&verb, &args.service, &loaded.settings).await,
         Command::Deliveries(verb) => cli::deliveries(verb, &args).await,

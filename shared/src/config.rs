@@ -260,7 +260,10 @@ fn settings(command: &Command, matches: &ArgMatches, from_file: &BTreeSet<String
         let value = if arg.is_hide_env_values_set() { value.map(|_| "<redacted>".to_owned()) } else { value };
         Setting { name, value, source }
     };
-    command.get_arguments().filter(|arg| is_setting(arg)).map(show).collect()
+    let mut settings: Vec<Setting> =
+        command.get_arguments().filter(|arg| is_setting(arg)).map(show).collect();
+    settings.sort_by(|a, b| a.name.cmp(&b.name));
+    settings
 }
 
 /// The text of `config show`: every setting, its value, and where that came from.
@@ -268,8 +271,8 @@ pub fn show(settings: &[Setting]) -> String {
     let mut text = String::new();
     for Setting { name, value, source } in settings {
         let _ = match value {
-            Some(value) => writeln!(text, "{:<40} # {source}", format!("{name} = {value:?}")),
-            None => writeln!(text, "{:<40} # not set", format!("# {name}")),
+            Some(value) => writeln!(text, "{:<56} # {source}", format!("{name} = {value:?}")),
+            None => writeln!(text, "{:<56} # not set", format!("# {name} =")),
         };
     }
     text

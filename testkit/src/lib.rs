@@ -1,1 +1,16 @@
 //! Stateful stand-ins for GitHub, Anthropic and Ollama, and the journeys that use them.
+//!
+//! Each stand-in listens on loopback, keeps state as the original does and refuses what the original
+//! refuses. All share one [`control`]: faults, gates, a call log and waiting without sleeping.
+
+pub mod anthropic;
+pub mod cli;
+pub mod control;
+pub mod github;
+pub mod journey;
+pub mod ollama;
+pub mod reviewer;
+pub mod scenario;
+mod server;
+mod shape;
+pub mod webhook;

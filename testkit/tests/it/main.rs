@@ -1,0 +1,17 @@
+//! Whole journeys: in one process, through the real binaries, through a real sshd, through `kill -9`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy.toml's exemption for tests does not reach the helper functions of an integration test"
+)]
+
+#[allow(unreachable_pub, reason = "a test has no outside")]
+mod support;
+
+mod bad_input;
+mod crash;
+#[allow(unreachable_pub, reason = "a test has no outside")]
+mod journey;
+mod tidy;
+mod tunnel;

@@ -1,0 +1,138 @@
+//! The three services as the real binaries, to be killed.
+
+use std::{
+    fs::File,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+use super::{Site, World, until};
+
+/// A real binary, running; killed when dropped.
+pub struct Process {
+    name: &'static str,
+    flags: Vec<String>,
+    log: PathBuf,
+    pub url: String,
+    child: Option<Child>,
+}
+
+/// Where cargo put a binary of this workspace.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join(name);
+    assert!(path.exists(), "{} is missing; `cargo build --workspace --bins` builds it", path.display());
+    path
+}
+
+/// A port that stays free while its service is down: below the range from which the kernel takes ports for outgoing
+/// connections, and apart for tests that run at the same time.
+pub fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let offset =
+            u16::try_from(std::process::id() % 100).unwrap() * 80 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + offset % 10_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+impl Process {
+    /// A process that is not started yet, with a port of its own.
+    pub fn new(world: &World, name: &'static str, flags: Vec<String>) -> Self {
+        Self::on(world, name, flags, port())
+    }
+
+    /// The same on a given port.
+    pub fn on(world: &World, name: &'static str, mut flags: Vec<String>, port: u16) -> Self {
+        flags.extend(["--port".to_owned(), port.to_string()]);
+        let log = world.folder.path().join(format!("{name}.log"));
+        Self { name, flags, log, url: format!("http://127.0.0.1:{port}"), child: None }
+    }
+
+    /// Starts it and waits until it answers.
+    pub async fn start(&mut self, world: &World) {
+        let log = File::options().create(true).append(true).open(&self.log).unwrap();
+        let mut command = Command::new(binary(self.name));
+        command.args(&self.flags).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+        let url = format!("{}/livez", self.url);
+        let up = until(async || world.http.get(&url).send().await.is_ok_and(|answer| answer.status() == 200))
+            .await;
+        assert!(up, "{} did not start:\n{}", self.name, self.log());
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Sends a signal by name, such as `STOP`.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// All three binaries, in a world.
+pub struct Binaries {
+    pub claude: Process,
+    pub ollama: Process,
+    pub relay: Process,
+}
+
+impl Binaries {
+    /// Not started yet; the relay reaches the endpoints directly.
+    pub fn new(world: &World) -> Self {
+        let ollama = Process::new(world, "ollama-endpoint", world.ollama_flags());
+        let claude = Process::new(world, "claude-endpoint", world.claude_flags(&ollama.url));
+        let relay = Process::new(world, "relay", world.relay_flags(&claude.url, &ollama.url));
+        Self { claude, ollama, relay }
+    }
+
+    /// Starts all three.
+    pub async fn start(&mut self, world: &World) {
+        self.ollama.start(world).await;
+        self.claude.start(world).await;
+        self.relay.start(world).await;
+    }
+
+    /// One of them by name.
+    pub fn get(&mut self, name: &str) -> &mut Process {
+        match name {
+            "relay" => &mut self.relay,
+            "claude-endpoint" => &mut self.claude,
+            _ => &mut self.ollama,
+        }
+    }
+
+    /// What a test asks of them.
+    pub fn site(&self, world: &World) -> Site {
+        Site { relay: self.relay.url.clone(), memory: self.ollama.url.clone(), http: world.http.clone() }
+    }
+
+    /// All logs, for a failed test and for a look at what must not be in them.
+    pub fn logs(&self) -> String {
+        [&self.relay, &self.claude, &self.ollama]
+            .map(|one| format!("== {}\n{}", one.name, one.log()))
+            .join("\n")
+    }
+}

@@ -1,0 +1,162 @@
+//! The rules of the house that a compiler does not know (ARCHITECTURE.md, "Never").
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+const LONGEST_FILE: usize = 400;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Every Rust file below `folder`, by its path from the root.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut open = vec![root().join(folder)];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root()).unwrap().display().to_string();
+                found.push((name, fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+const CRATES: [&str; 7] =
+    ["shared", "queue", "inbox", "relay", "claude-endpoint", "ollama-endpoint", "testkit"];
+
+fn all() -> Vec<(String, String)> {
+    CRATES.iter().flat_map(|name| sources(&format!("{name}/src"))).collect()
+}
+
+/// What a file says outside of comments and of its tests.
+fn code(text: &str) -> String {
+    let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+    product.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn manifest(name: &str) -> String {
+    fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap()
+}
+
+fn dependencies(name: &str) -> String {
+    manifest(name)
+        .split("[dependencies]")
+        .nth(1)
+        .unwrap()
+        .split("[dev-dependencies]")
+        .next()
+        .unwrap()
+        .to_owned()
+}
+
+fn depends_on(name: &str, other: &str) -> bool {
+    dependencies(name)
+        .lines()
+        .any(|line| line.starts_with(&format!("{other}.")) || line.starts_with(&format!("{other} ")))
+}
+
+#[test]
+fn crates_know_only_what_they_may() {
+    let may: [(&str, &[&str]); 6] = [
+        ("shared", &[]),
+        ("queue", &[]),
+        ("inbox", &["shared", "queue"]),
+        ("relay", &["shared", "queue"]),
+        ("claude-endpoint", &["shared", "queue", "inbox"]),
+        ("ollama-endpoint", &["shared", "queue", "inbox"]),
+    ];
+    for (name, allowed) in may {
+        for other in CRATES.iter().filter(|other| !allowed.contains(other)) {
+            assert!(!depends_on(name, other), "{name} must not depend on {other}");
+        }
+    }
+}
+
+#[test]
+fn pure_files_stay_pure() {
+    let pure = [
+        "shared/src/event.rs",
+        "shared/src/memory.rs",
+        "shared/src/outcome.rs",
+        "shared/src/signature.rs",
+        "queue/src/retry.rs",
+        "relay/src/github.rs",
+        "relay/src/targets.rs",
+        "relay/src/table.rs",
+        "claude-endpoint/src/diff.rs",
+        "claude-endpoint/src/prompt.rs",
+        "claude-endpoint/src/verdict.rs",
+        "claude-endpoint/src/anchor.rs",
+        "claude-endpoint/src/marker.rs",
+        "claude-endpoint/src/render.rs",
+        "ollama-endpoint/src/rank.rs",
+        "ollama-endpoint/src/distil.rs",
+    ];
+    let forbidden = [
+        "tokio",
+        "hyper",
+        "axum",
+        "reqwest",
+        "rusqlite",
+        "tracing",
+        "Timestamp::now",
+        "SystemTime",
+        "Instant::now",
+    ];
+    for name in pure {
+        let code = code(&fs::read_to_string(root().join(name)).unwrap());
+        for word in forbidden {
+            assert!(!code.contains(word), "{name} is pure and must not name {word}");
+        }
+    }
+}
+
+#[test]
+fn only_the_stores_know_sqlite() {
+    for (name, text) in all() {
+        let store = name.starts_with("queue/src/sqlite") || name.starts_with("ollama-endpoint/src/store/");
+        assert!(store || !code(&text).contains("rusqlite"), "{name} must not name rusqlite");
+    }
+}
+
+#[test]
+fn only_configuration_reads_the_environment() {
+    for (name, text) in all().into_iter().filter(|(name, _)| !name.starts_with("testkit/")) {
+        let reads = code(&text).contains("env::var");
+        assert!(!reads || name.ends_with("config.rs"), "{name} must not read the environment");
+    }
+}
+
+#[test]
+fn receiving_and_working_meet_only_at_the_queue() {
+    for (name, text) in all().into_iter().filter(|(name, _)| name.ends_with("/receive.rs")) {
+        for word in ["dispatch", "client::", "reqwest", "Reviewer", "Ollama"] {
+            assert!(!code(&text).contains(word), "{name} must not name {word}");
+        }
+    }
+    for name in ["ollama-endpoint/src/routes.rs", "ollama-endpoint/src/mcp.rs"] {
+        let text = fs::read_to_string(root().join(name)).unwrap_or_default();
+        assert!(!code(&text).contains("store"), "{name} must not go past memory.rs to the store");
+    }
+}
+
+#[test]
+fn files_are_short_enough_to_read() {
+    for (name, text) in all() {
+        let lines = text.lines().count();
+        assert!(lines <= LONGEST_FILE, "{name} has {lines} lines; {LONGEST_FILE} is the limit");
+    }
+    for name in CRATES {
+        let path = root().join(name).join("src/main.rs");
+        let lines = fs::read_to_string(path).unwrap_or_default().lines().count();
+        assert!(name == "testkit" || lines <= 50, "{name}/src/main.rs has {lines} lines; 50 is the limit");
+    }
+}
