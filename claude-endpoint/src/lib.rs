@@ -4,33 +4,28 @@
 //! `github`, what the `memory` knows, the `prompt` for a `reviewer`, its `verdict` anchored (`anchor`) and rendered
 //! (`render`), posted with a `marker`, and remembered.
 
+pub mod anchor;
 pub mod config;
+mod health;
 mod routes;
 
 mod receive;
 pub mod review;
 
+pub mod diff;
 pub mod github;
 
-pub mod diff;
-
 pub mod memory;
-
 pub mod prompt;
 
 pub mod reviewer;
-
 pub mod verdict;
 
 pub mod anchor;
-
+pub mod marker;
 pub mod render;
 
-pub mod marker;
-
 pub mod text;
-
-mod health;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,9 +44,6 @@ use crate::marker::Marker;
 use crate::memory::Memory;
 use crate::review::Review;
 use crate::reviewer::Reviewers;
-
-/// How long a review in hand may take after the signal to stop; what is cut off is taken up again on the next start.
-const DRAIN: Duration = Duration::from_secs(9);
 
 /// What the routes work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -104,24 +96,13 @@ impl App {
 impl Service {
     /// Serves and reviews until `shutdown`.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
-        let Self { app, worker } = self;
-        let mut working = tokio::spawn(worker.run(shutdown.child_token()));
-        let _long_polls = tokio::spawn({
-            let (shutdown, stop) = (shutdown.clone(), app.stop.clone());
-            async move {
-                shutdown.cancelled().await;
-                stop.cancel();
-            }
-        });
-        let finish_work = async {
-            shutdown.cancelled().await;
-            if tokio::time::timeout(DRAIN, &mut working).await.is_err() {
-                tracing::warn!("a review was still running; it is taken up again on the next start");
-                working.abort();
-            }
-        };
-        let serving = shared::server::serve(listener, routes::routes(&app), app.server, shutdown.clone());
-        tokio::join!(serving, finish_work);
+        let Self { mut app, worker } = self;
+        app.stop = shutdown.clone();
+        let working = tokio::spawn(worker.run(shutdown.clone()));
+        shared::server::serve(listener, routes::routes(&app), app.server, shutdown).await;
+        if let Err(error) = working.await {
+            tracing::error!(%error, "the worker did not end in order");
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! lease → handler → settle, for one lane.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -191,11 +192,7 @@ impl Worker {
             attempt = job.attempt
         );
         async move {
-            let handled = tokio::time::timeout(options.timeout, handler.handle(&lease)).await;
-            let verdict = handled.unwrap_or_else(|_| Verdict::Retry {
-                error: format!("not finished within {} s", options.timeout.as_secs()),
-                after: None,
-            });
+            let verdict = judge(handler.as_ref(), &lease, options.timeout).await;
             settle(&queue, lease, verdict, &options.retry).await
         }
         .instrument(span)
@@ -231,6 +228,17 @@ impl Worker {
         tracing::info!(lane = self.lane, "lane goes on");
         self.status.send_replace(LaneStatus::default());
     }
+}
+
+/// The handler's verdict. One that takes too long or panics has failed, and the job is tried again like any other.
+async fn judge(handler: &dyn Handler, lease: &Lease, limit: Duration) -> Verdict {
+    let handled = AssertUnwindSafe(handler.handle(lease)).catch_unwind();
+    let error = match tokio::time::timeout(limit, handled).await {
+        Ok(Ok(verdict)) => return verdict,
+        Ok(Err(_)) => "the handler panicked; the log has the place".to_owned(),
+        Err(_) => format!("not finished within {} s", limit.as_secs()),
+    };
+    Verdict::Retry { error, after: None }
 }
 
 async fn settle(queue: &Queue, lease: Lease, verdict: Verdict, schedule: &Schedule) -> Settled {

@@ -241,8 +241,12 @@ fn scalar(value: &toml::Value) -> Option<String> {
     }
 }
 
+/// What is hidden and no secret is the process's surroundings, such as PATH, and nothing to set.
 fn is_setting(arg: &Arg) -> bool {
-    arg.get_env().is_some() || arg.get_long().is_some_and(|long| !["help", "version"].contains(&long))
+    let surroundings = arg.is_hide_set() && !arg.is_hide_env_values_set();
+    !surroundings
+        && (arg.get_env().is_some()
+            || arg.get_long().is_some_and(|long| !["help", "version"].contains(&long)))
 }
 
 fn settings(command: &Command, matches: &ArgMatches, from_file: &BTreeSet<String>) -> Vec<Setting> {

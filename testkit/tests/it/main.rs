@@ -13,5 +13,6 @@ mod bad_input;
 mod crash;
 #[allow(unreachable_pub, reason = "a test has no outside")]
 mod journey;
+mod reviewers;
 mod tidy;
 mod tunnel;
