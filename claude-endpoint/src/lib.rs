@@ -4,7 +4,6 @@
 //! `github`, what the `memory` knows, the `prompt` for a `reviewer`, its `verdict` anchored (`anchor`) and rendered
 //! (`render`), posted with a `marker`, and remembered.
 
-pub mod anchor;
 pub mod config;
 mod health;
 mod routes;
