@@ -107,6 +107,7 @@ pub async fn run_all(open: &dyn Fn(Arc<ManualClock>) -> Opening) {
         a_dead_job_is_revived_by_its_own_delivery,
         a_finished_job_is_sent_again_only_when_asked,
         only_the_newest_head_is_worked_on,
+        what_has_begun_or_is_as_new_is_not_superseded,
         the_backlog_has_a_limit,
         the_feed_tells_each_end_once_and_in_order,
         an_outcome_is_recorded_once,
@@ -231,6 +232,24 @@ async fn only_the_newest_head_is_worked_on(queue: Queue, _: Arc<ManualClock>) {
     begun.done(Finish::new("superseded", "the head moved on")).await.unwrap();
     assert_eq!(state(&queue, "d3").await, JobState::Superseded);
     assert_eq!(one(&queue, "a").await.job().id, "d4");
+}
+
+async fn what_has_begun_or_is_as_new_is_not_superseded(queue: Queue, _: Arc<ManualClock>) {
+    queue.put(head("d1", 1)).await.unwrap();
+    one(&queue, "a").await.retry(queue.now() + 3600 * SECOND, "posted, not remembered".into()).await.unwrap();
+    queue.put(head("d2", 2)).await.unwrap();
+    let begun = one(&queue, "a").await;
+    assert_eq!(
+        (begun.job().id.as_str(), begun.job().attempt),
+        ("d1", 2),
+        "due at once, before what is newer"
+    );
+    begun.done(Finish::new("completed", "")).await.unwrap();
+    queue.put(head("d3", 2)).await.unwrap();
+    assert_eq!(
+        (state(&queue, "d2").await, state(&queue, "d3").await),
+        (JobState::Pending, JobState::Pending)
+    );
 }
 
 async fn the_backlog_has_a_limit(queue: Queue, _: Arc<ManualClock>) {

@@ -93,7 +93,8 @@ pub struct Route {
     pub replaces: Option<Replaces>,
 }
 
-/// Of a group's waiting jobs only the one with the highest version counts; among equals the last to arrive.
+/// Of a group's jobs that have not been begun only the one with the highest version counts. Equal versions may have
+/// arrived in either order, so each of them is worked on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replaces {
     /// Name of the group within the lane.

@@ -1,10 +1,13 @@
 //! lease → handler → settle, for one lane.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -102,6 +105,25 @@ enum Settled {
     Away(String),
 }
 
+/// The jobs in hand.
+#[derive(Default)]
+struct Running {
+    tasks: JoinSet<Settled>,
+    by_job: HashMap<i64, AbortHandle>,
+}
+
+impl Running {
+    /// Starts a job. Leases expire by the wall clock and handlers by a clock that stands still while the machine
+    /// sleeps: a job that is handed out again while it runs is stopped first, so that it never runs twice.
+    fn start(&mut self, job: i64, work: impl Future<Output = Settled> + Send + 'static) {
+        self.by_job.retain(|_, task| !task.is_finished());
+        if let Some(earlier) = self.by_job.remove(&job) {
+            earlier.abort();
+        }
+        self.by_job.insert(job, self.tasks.spawn(work));
+    }
+}
+
 impl Worker {
     /// A worker for `lane`.
     pub fn new(
@@ -121,14 +143,14 @@ impl Worker {
     /// Works until `stop`, then lets the jobs in hand finish. What is stopped harder than that is worked on again.
     pub async fn run(self, stop: CancellationToken) {
         let mut changes = self.queue.changes();
-        let mut running: JoinSet<Settled> = JoinSet::new();
+        let mut running = Running::default();
         let mut failures_in_a_row = 0_u32;
         while !stop.is_cancelled() {
             changes.mark_unchanged();
             let wait = self.fill(&mut running).await;
             let settled = tokio::select! {
                 () = stop.cancelled() => break,
-                Some(done) = running.join_next() => done.ok(),
+                Some(done) = running.tasks.join_next() => done.ok(),
                 _ = changes.changed() => None,
                 () = tokio::time::sleep(wait) => None,
             };
@@ -142,21 +164,21 @@ impl Worker {
             }
         }
         // A job that is cut off here is handed out again at the next start.
-        let finish = async { while running.join_next().await.is_some() {} };
+        let finish = async { while running.tasks.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(DRAIN, finish).await;
     }
 
     /// Leases as many jobs as there is room for. Says how long there is nothing more to do, unless something changes.
-    async fn fill(&self, running: &mut JoinSet<Settled>) -> Duration {
+    async fn fill(&self, running: &mut Running) -> Duration {
         const WHEN_BUSY: Duration = Duration::from_secs(60);
-        let room = self.options.concurrency.saturating_sub(running.len());
+        let room = self.options.concurrency.saturating_sub(running.tasks.len());
         if room == 0 {
             return WHEN_BUSY;
         }
         match self.lease(room).await {
             Ok((leases, wait)) => {
                 for lease in leases {
-                    running.spawn(self.work(lease));
+                    running.start(lease.job().seq, self.work(lease));
                 }
                 wait.min(WHEN_BUSY)
             }
@@ -203,7 +225,7 @@ impl Worker {
         &self,
         reason: String,
         failures: &mut u32,
-        running: &mut JoinSet<Settled>,
+        running: &mut Running,
         stop: &CancellationToken,
     ) {
         tracing::warn!(
@@ -224,7 +246,7 @@ impl Worker {
             *failures = failures.saturating_add(1);
         }
         // What these came to belongs to the time before the pause.
-        while running.try_join_next().is_some() {}
+        while running.tasks.try_join_next().is_some() {}
         tracing::info!(lane = self.lane, "lane goes on");
         self.status.send_replace(LaneStatus::default());
     }

@@ -16,8 +16,9 @@ use std::{
 };
 
 use queue::{
-    Filter, Finish, Handler, JobState, Lease, Options, Queue, Schedule, Verdict, Worker, WorkerOptions,
-    conformance::delivery,
+    Clock, Filter, Finish, Handler, JobState, Lease, Options, Queue, Schedule, Verdict, Worker,
+    WorkerOptions,
+    conformance::{ManualClock, delivery},
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,7 @@ struct Scripted {
     handled: Mutex<Vec<String>>,
     back: AtomicBool,
     probes: AtomicUsize,
+    started: AtomicUsize,
     running: AtomicUsize,
     most: AtomicUsize,
     gate: Option<Semaphore>,
@@ -37,6 +39,7 @@ struct Scripted {
 #[async_trait::async_trait]
 impl Handler for Scripted {
     async fn handle(&self, lease: &Lease) -> Verdict {
+        self.started.fetch_add(1, Ordering::SeqCst);
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
         if let Some(gate) = &self.gate {
@@ -73,10 +76,13 @@ struct Lane {
 }
 
 async fn start(handler: Scripted, options: WorkerOptions) -> Lane {
+    start_with(Options::default(), handler, options).await
+}
+
+async fn start_with(queue_options: Options, handler: Scripted, options: WorkerOptions) -> Lane {
     let folder = tempfile::tempdir().unwrap();
-    let queue = queue::open(&format!("sqlite://{}/queue.db", folder.path().display()), Options::default())
-        .await
-        .unwrap();
+    let queue =
+        queue::open(&format!("sqlite://{}/queue.db", folder.path().display()), queue_options).await.unwrap();
     let handler = Arc::new(handler);
     let worker = Worker::new(queue.clone(), "a", Arc::clone(&handler) as Arc<dyn Handler>, options);
     let (status, stop) = (worker.status(), CancellationToken::new());
@@ -194,4 +200,25 @@ async fn no_more_than_allowed_run_at_a_time_and_a_stop_lets_them_finish() {
         .await
         .unwrap();
     assert_eq!((waiting.len(), lane.handler.most.load(Ordering::SeqCst)), (7, 3));
+}
+
+#[tokio::test]
+async fn a_job_whose_lease_ran_out_while_the_machine_slept_never_runs_twice() {
+    let clock = Arc::new(ManualClock::default());
+    let options = Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Options::default() };
+    let held = Scripted { gate: Some(Semaphore::new(0)), ..Scripted::default() };
+    let lane = start_with(options, held, quick()).await;
+    lane.queue.put(delivery("d1", "a", "k")).await.unwrap();
+    while lane.handler.started.load(Ordering::SeqCst) < 1 {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(Duration::from_secs(3600));
+    lane.queue.put(delivery("wakes-the-worker", "a", "k2")).await.unwrap();
+    while lane.handler.started.load(Ordering::SeqCst) < 3 {
+        tokio::task::yield_now().await;
+    }
+    lane.handler.gate.as_ref().unwrap().add_permits(3);
+    lane.until("d1", JobState::Done).await;
+    let handled = lane.handler.handled.lock().unwrap().iter().filter(|id| *id == "d1").count();
+    assert_eq!(handled, 1, "the first run was stopped before the second began");
 }

@@ -11,7 +11,7 @@ use shared::{
 
 /// The word for an event that the far side has taken and not yet finished.
 pub const HANDED_OVER: &str = "handed_over";
-/// How long a target may take to say how it is.
+/// How long a target may take to say that it can take events.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Hands the events of one lane to its target.
@@ -54,7 +54,7 @@ impl Handler for Dispatch {
     }
 
     async fn probe(&self) -> bool {
-        matches!(self.client.get("/health", Some(PROBE_TIMEOUT)).await, Ok(answer) if answer.is_success())
+        matches!(self.client.get("/readyz", Some(PROBE_TIMEOUT)).await, Ok(answer) if answer.is_success())
     }
 }
 

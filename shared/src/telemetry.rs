@@ -1,6 +1,6 @@
 //! Logs and metrics.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, time::Duration};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -35,12 +35,14 @@ pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+const UPKEEP: Duration = Duration::from_secs(5);
+
 /// Seconds; from a queue put to a long review.
 const DURATION_BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0, 60.0, 300.0];
 
 /// Starts the process-wide metrics recorder. In a process that has one already (tests run several services in one),
-/// a recorder of its own is made whose text stays empty.
+/// a recorder of its own is made whose text stays empty. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// The bucket list is refused by the exporter.
@@ -50,5 +52,13 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
         .build_recorder();
     let handle = recorder.handle();
     let _ = metrics::set_global_recorder(recorder);
+    // Without upkeep the samples of histograms pile up for as long as nobody scrapes.
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
     Ok(handle)
 }

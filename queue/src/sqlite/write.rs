@@ -114,25 +114,29 @@ fn add_job(db: &Connection, delivery: i64, route: &Route, now: Timestamp) -> Res
 }
 
 /// Among a group's jobs the newest version counts: an older one that has not been begun is superseded, and so is this
-/// one if it is itself late.
+/// one if it is itself late. One that has been begun may have had effects: it is due at once, and finds out by itself.
 fn supersede(db: &Connection, job: i64, lane: &str, replaces: &Replaces, now: Timestamp) -> Result<()> {
-    let newer: Option<i64> = db
+    let Replaces { group, version } = replaces;
+    let newer = "SELECT 1 FROM jobs WHERE lane = ? AND grp = ? AND version > ? AND state <> 'dead'";
+    let finish =
+        Finish::new("superseded", "a newer event of the same subject took its place before it was begun");
+    if db.prepare_cached(newer)?.exists(params![lane, group, version])? {
+        return end(db, job, JobState::Superseded, &finish, None, now);
+    }
+    // Two of the same version may have arrived in either order, so both are worked on.
+    let older: Vec<(i64, u32)> = db
         .prepare_cached(
-            "SELECT seq FROM jobs WHERE lane = ? AND grp = ? AND version > ? AND state <> 'dead' LIMIT 1",
+            "SELECT seq, attempts FROM jobs WHERE lane = ? AND grp = ? AND version < ? AND state = 'pending'",
         )?
-        .query_row(params![lane, replaces.group, replaces.version], |row| row.get(0))
-        .optional()?;
-    let older: Vec<i64> = match newer {
-        Some(_) => vec![job],
-        None => db
-            .prepare_cached("SELECT seq FROM jobs WHERE lane = ? AND grp = ? AND version <= ? AND state = 'pending' AND seq <> ?")?
-            .query_map(params![lane, replaces.group, replaces.version, job], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?,
-    };
-    for seq in older {
-        let finish =
-            Finish::new("superseded", "a newer event of the same subject took its place before it was begun");
-        end(db, seq, JobState::Superseded, &finish, None, now)?;
+        .query_map(params![lane, group, version], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (older, attempts) in older {
+        if attempts == 0 {
+            end(db, older, JobState::Superseded, &finish, None, now)?;
+        } else {
+            db.prepare_cached("UPDATE jobs SET due_at = ? WHERE seq = ?")?
+                .execute(params![now.as_millisecond(), older])?;
+        }
     }
     Ok(())
 }
