@@ -10,18 +10,20 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use shared::{
     error::ApiError,
-    server::read_body,
-    signature::{self, Headers, SigningKeys},
+    server::{BodyMemory, bearer, read_body},
+    signature::{self, Headers, SignatureError, SigningKeys, TOLERANCE_SECONDS},
 };
 
 /// The largest signed body: GitHub's 25 MiB and the envelope around it.
 const LARGEST_SIGNED: usize = 32 * 1024 * 1024;
+/// Memory for bodies whose senders are not known yet.
+const MEBIBYTES_FOR_BODIES: u32 = 256;
 /// The largest answer that is signed.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 /// How long a signed body may take to arrive, through a tunnel on a slow line.
@@ -42,41 +44,76 @@ pub enum Caller {
 /// What callers are checked against. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Auth {
+    service: &'static str,
     keys: SigningKeys,
     token: Option<Arc<SecretString>>,
     hint: &'static str,
+    memory: BodyMemory,
 }
 
 impl Auth {
-    /// Signatures only.
-    pub fn signed(keys: SigningKeys) -> Self {
-        Self { keys, token: None, hint: "this route takes only requests signed with RELAY_SIGNING_KEY" }
+    /// Signatures only, for the service of that name.
+    pub fn signed(service: &'static str, keys: SigningKeys) -> Self {
+        Self::signed_or_bearer(
+            service,
+            keys,
+            None,
+            "this route takes only requests signed with RELAY_SIGNING_KEY",
+        )
     }
 
     /// Signatures, or the token of the variable that `hint` names.
-    pub fn signed_or_bearer(keys: SigningKeys, token: Option<SecretString>, hint: &'static str) -> Self {
-        Self { keys, token: token.map(Arc::new), hint }
+    pub fn signed_or_bearer(
+        service: &'static str,
+        keys: SigningKeys,
+        token: Option<SecretString>,
+        hint: &'static str,
+    ) -> Self {
+        Self {
+            service,
+            keys,
+            token: token.map(Arc::new),
+            hint,
+            memory: BodyMemory::new(MEBIBYTES_FOR_BODIES),
+        }
     }
 
     /// The caller, and the body if it had to be read to find out.
     async fn check(&self, request: Request) -> Result<(Caller, Request), ApiError> {
         if let Some(headers) = signed_headers(request.headers()) {
+            timely(&headers).map_err(|why| self.refused(why))?;
             let (parts, body) = request.into_parts();
-            let body = read_body(body, LARGEST_SIGNED, BODY_DEADLINE).await?;
-            let verified = self.keys.verify(&headers, Timestamp::now().as_second(), body);
-            let body = verified.map_err(|why| ApiError::unauthorized(format!("{why}; {}", self.hint)))?;
+            let body = read_body(body, LARGEST_SIGNED, BODY_DEADLINE, &self.memory).await?;
+            let verified = self.keys.verify(&headers, Timestamp::now().as_second(), body.bytes);
+            let body = verified.map_err(|why| self.refused(why))?;
+            if signature::is_bound_elsewhere(
+                &headers.id,
+                parts.method.as_str(),
+                self.service,
+                parts.uri.path(),
+            ) {
+                return Err(ApiError::unauthorized("this request was signed for another route"));
+            }
             return Ok((
                 Caller::Signed { id: headers.id },
                 Request::from_parts(parts, Body::from(body.into_bytes())),
             ));
         }
-        let sent = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let sent = sent.and_then(|value| value.strip_prefix("Bearer "));
-        match (&self.token, sent) {
-            (Some(token), Some(sent)) if signature::same(token, sent.trim()) => Ok((Caller::Bearer, request)),
+        match (&self.token, bearer(request.headers())) {
+            (Some(token), Some(sent)) if signature::same(token, sent) => Ok((Caller::Bearer, request)),
             _ => Err(ApiError::unauthorized(self.hint)),
         }
     }
+
+    fn refused(&self, why: SignatureError) -> ApiError {
+        ApiError::unauthorized(format!("{why}; {}", self.hint))
+    }
+}
+
+/// Whether the signature can still be valid, to be known before a body is read for it.
+fn timely(headers: &Headers) -> Result<(), SignatureError> {
+    let off = Timestamp::now().as_second().abs_diff(headers.timestamp);
+    if off > TOLERANCE_SECONDS.unsigned_abs() { Err(SignatureError::Stale) } else { Ok(()) }
 }
 
 fn signed_headers(headers: &HeaderMap) -> Option<Headers> {

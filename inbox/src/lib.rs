@@ -10,8 +10,22 @@ pub mod receive;
 use queue::{LaneStatus, Queue};
 use shared::health::{Check, Report};
 
+/// Whether events can be stored, found out by writing.
+///
+/// # Errors
+/// They cannot.
+pub async fn can_store(queue: &Queue) -> queue::Result<()> {
+    queue.set_cursor("health", 0).await
+}
+
 /// Adds what is to be known about an endpoint's queue to its health report.
 pub async fn queue_health(report: Report, queue: &Queue, lane: &LaneStatus) -> Report {
+    if let Err(error) = can_store(queue).await {
+        return report.with(
+            "store",
+            Check::fail(format!("{error}; events are answered 503 until the disk can be written again")),
+        );
+    }
     let report = match queue.stats().await {
         Err(error) => return report.with("store", Check::fail(format!("the queue cannot be read: {error}"))),
         Ok(lanes) => {

@@ -15,30 +15,40 @@ use tokio_util::sync::CancellationToken;
 /// The most outcomes in one answer.
 const MOST: usize = 100;
 
-/// Outcomes after `query.after`, waiting up to `query.wait` seconds for one, but not past `stop`. A reader that is
+/// Outcomes of `lane` after `query.after`, waiting up to `query.wait` seconds for one, but not past `stop`. A reader that is
 /// past the feed's end has followed a feed that is gone: it is told to start again.
 ///
 /// # Errors
 /// 503 when the store cannot be read.
-pub async fn feed(queue: &Queue, query: FeedQuery, stop: &CancellationToken) -> Result<Json<Feed>, ApiError> {
+pub async fn feed(
+    queue: &Queue,
+    lane: &str,
+    query: FeedQuery,
+    stop: &CancellationToken,
+) -> Result<Json<Feed>, ApiError> {
     let until = Instant::now() + Duration::from_secs(query.wait.min(MAX_WAIT_SECONDS));
     let mut changes = queue.changes();
     if query.after > queue.feed_end().await.map_err(unreadable)? {
         return Ok(Json(Feed { outcomes: Vec::new(), next: 0 }));
     }
+    let mut next = query.after;
     loop {
         changes.mark_unchanged();
-        let finished = queue.finished(query.after, MOST).await.map_err(unreadable)?;
-        if !finished.is_empty() {
-            let next = finished.last().map_or(query.after, |last| last.seq);
-            return Ok(Json(Feed { outcomes: finished.into_iter().map(outcome).collect(), next }));
+        let finished = queue.finished(next, MOST).await.map_err(unreadable)?;
+        if let Some(last) = finished.last() {
+            next = last.seq;
+            let outcomes: Vec<_> = finished.into_iter().filter(|one| one.lane == lane).map(outcome).collect();
+            if outcomes.is_empty() {
+                continue;
+            }
+            return Ok(Json(Feed { outcomes, next }));
         }
         let changed = tokio::select! {
             () = stop.cancelled() => false,
             changed = timeout_at(until, changes.changed()) => matches!(changed, Ok(Ok(()))),
         };
         if !changed {
-            return Ok(Json(Feed { outcomes: Vec::new(), next: query.after }));
+            return Ok(Json(Feed { outcomes: Vec::new(), next }));
         }
     }
 }
@@ -47,6 +57,7 @@ fn outcome(finished: Finished) -> Outcome {
     Outcome {
         seq: finished.seq,
         delivery: finished.id,
+        redelivery: finished.redelivery,
         state: state(&finished.finish.state),
         summary: finished.finish.summary,
         url: finished.finish.url,

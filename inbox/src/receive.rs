@@ -58,11 +58,12 @@ pub fn delivery(envelope: &Envelope, lane: &str, supersede: bool, body: Vec<u8>)
     }
 }
 
-/// Stores a delivery and answers: 202 once it is on disk, 200 for a duplicate.
+/// Stores a delivery and answers: 202 once it is on disk, 200 for a duplicate, with its outcome if it has one. The
+/// answer names the service, so that one that was led to the wrong port by somebody in between is noticed.
 ///
 /// # Errors
 /// 503 when the backlog is full or the disk cannot be written; nothing is stored then.
-pub async fn accept(queue: &Queue, delivery: NewDelivery) -> Result<Response, ApiError> {
+pub async fn accept(service: &str, queue: &Queue, delivery: NewDelivery) -> Result<Response, ApiError> {
     let id = delivery.id.clone();
     let (status, word) = match queue.put(delivery).await {
         Ok(Put::Stored | Put::Revived) => (StatusCode::ACCEPTED, "accepted"),
@@ -79,7 +80,13 @@ pub async fn accept(queue: &Queue, delivery: NewDelivery) -> Result<Response, Ap
         }
     };
     tracing::info!(delivery = id, "{word}");
-    Ok((status, Json(serde_json::json!({"status": word, "id": id}))).into_response())
+    let mut answer = serde_json::json!({"status": word, "id": id, "service": service});
+    if let (StatusCode::OK, Ok(Some(known))) = (status, queue.find(&id).await)
+        && let Some(finish) = known.jobs.into_iter().find_map(|job| job.finish)
+    {
+        answer["outcome"] = serde_json::json!(finish);
+    }
+    Ok((status, Json(answer)).into_response())
 }
 
 fn unavailable(code: &'static str, message: &'static str, error: Error) -> ApiError {

@@ -22,7 +22,8 @@ use shared::{
     server::{Limits, serve},
     signature::SigningKeys,
 };
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -50,13 +51,23 @@ async fn start() -> Endpoint {
                          Extension(_): Extension<Caller>,
                          body: Bytes| {
         let envelope = inbox::receive::envelope(&body)?;
-        inbox::receive::accept(&queue, inbox::receive::delivery(&envelope, "work", true, body.to_vec())).await
+        inbox::receive::accept(
+            "test-endpoint",
+            &queue,
+            inbox::receive::delivery(&envelope, "work", true, body.to_vec()),
+        )
+        .await
     };
     let outcomes = async |State((queue, stop)): State<(Queue, CancellationToken)>,
                           Query(query): Query<FeedQuery>| {
-        inbox::outcomes::feed(&queue, query, &stop).await
+        inbox::outcomes::feed(&queue, "work", query, &stop).await
     };
-    let auth = Auth::signed_or_bearer(keys(KEY), Some("a-bearer-token".into()), "sign it, or send the token");
+    let auth = Auth::signed_or_bearer(
+        "test-endpoint",
+        keys(KEY),
+        Some("a-bearer-token".into()),
+        "sign it, or send the token",
+    );
     let router = Router::new()
         .route("/in", post(receive))
         .route("/outcomes", get(outcomes))
@@ -69,7 +80,8 @@ async fn start() -> Endpoint {
 }
 
 fn client(endpoint: &Endpoint, key: &str) -> SignedClient {
-    SignedClient::new(endpoint.url.parse().unwrap(), keys(key), Duration::from_secs(5)).unwrap()
+    SignedClient::new("test-endpoint", endpoint.url.parse().unwrap(), keys(key), Duration::from_secs(5))
+        .unwrap()
 }
 
 fn envelope(id: &str) -> Bytes {
@@ -83,7 +95,10 @@ async fn an_event_is_stored_once_and_the_answers_are_signed() {
     let endpoint = start().await;
     let relay = client(&endpoint, KEY);
     let first = relay.post("/in", "d1", envelope("d1")).await.unwrap();
-    assert_eq!((first.status, &first.body[..]), (202, &br#"{"id":"d1","status":"accepted"}"#[..]));
+    assert_eq!(
+        (first.status, &first.body[..]),
+        (202, &br#"{"id":"d1","service":"test-endpoint","status":"accepted"}"#[..])
+    );
     assert_eq!(relay.post("/in", "d1", envelope("d1")).await.unwrap().status, 200);
     assert!(endpoint.queue.find("d1").await.unwrap().is_some());
     let broken = relay.post("/in", "d2", Bytes::from("{")).await.unwrap();
@@ -108,6 +123,20 @@ async fn strangers_are_refused_and_their_answers_not_believed() {
 }
 
 #[tokio::test]
+async fn a_stale_signature_is_refused_before_the_body_is_read() {
+    let endpoint = start().await;
+    let mut stream = TcpStream::connect(endpoint.url.trim_start_matches("http://")).await.unwrap();
+    let head = "POST /in HTTP/1.1\r\nhost: x\r\nwebhook-id: d1\r\nwebhook-timestamp: 1000000000\r\n\
+                webhook-signature: v1,AAAA\r\ncontent-length: 1000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    let read = stream.read_exact(&mut answer);
+    // Well before the 60 s in which a body may arrive.
+    tokio::time::timeout(Duration::from_secs(30), read).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
+}
+
+#[tokio::test]
 async fn outcomes_are_followed_by_long_poll_and_a_lost_feed_is_noticed() {
     let endpoint = start().await;
     let relay = client(&endpoint, KEY);
@@ -127,7 +156,19 @@ async fn outcomes_are_followed_by_long_poll_and_a_lost_feed_is_noticed() {
         (waited.outcomes[0].delivery.as_str(), waited.outcomes[0].summary.as_str(), waited.next),
         ("d1", "posted", 1)
     );
+    let put = async |id: &str, lane: &str| {
+        let envelope = inbox::receive::envelope(&envelope(id)).unwrap();
+        let delivery = inbox::receive::delivery(&envelope, lane, false, vec![]);
+        endpoint.queue.put(delivery).await.unwrap();
+        let lease = endpoint.queue.lease(lane, 1, Duration::from_secs(9)).await.unwrap().remove(0);
+        lease.done(Finish::new("completed", "")).await.unwrap();
+    };
+    put("d2", "own affairs").await;
+    let passed = feed(1, 0).await;
+    assert_eq!((passed.outcomes.len(), passed.next), (0, 2), "another lane's entry is passed over");
+    let (waited, ()) = tokio::join!(feed(1, 4), put("d3", "work"));
+    assert_eq!((waited.outcomes[0].delivery.as_str(), waited.outcomes.len(), waited.next), ("d3", 1, 3));
     assert_eq!(feed(99, 25).await.next, 0, "a reader ahead of the feed starts again");
-    let (stopped, ()) = tokio::join!(feed(1, 25), async { endpoint.stop.cancel() });
-    assert_eq!(stopped.next, 1, "stopping ends a long poll at once");
+    let (stopped, ()) = tokio::join!(feed(3, 25), async { endpoint.stop.cancel() });
+    assert_eq!(stopped.next, 3, "stopping ends a long poll at once");
 }

@@ -12,7 +12,8 @@ use std::{pin::Pin, sync::Arc, sync::Mutex, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    Clock, Error, Filter, Finish, JobState, Lease, NewDelivery, Put, Queue, Replaces, Result, Route,
+    Clock, Error, Filter, Finish, JobState, Lease, NewDelivery, Put, Queue, Redelivered, Replaces, Result,
+    Route,
 };
 
 /// A clock that moves only by hand.
@@ -176,13 +177,18 @@ async fn a_failed_job_waits_and_blocks_only_its_key(queue: Queue, clock: Arc<Man
     assert_eq!(ids(&lease(&queue, "a").await), ["d2"], "a dead job frees its key");
 }
 
-async fn a_release_counts_no_attempt(queue: Queue, _: Arc<ManualClock>) {
+async fn a_release_counts_no_attempt(queue: Queue, clock: Arc<ManualClock>) {
     queue.put(delivery("d1", "a", "k")).await.unwrap();
     for _ in 0..3 {
         let lease = one(&queue, "a").await;
         assert_eq!(lease.job().attempt, 1);
         lease.release().await.unwrap();
     }
+    let failed = one(&queue, "a").await;
+    failed.retry(queue.now(), "no luck".into()).await.unwrap();
+    one(&queue, "a").await.release().await.unwrap();
+    clock.advance(TTL);
+    assert_eq!(one(&queue, "a").await.job().first_attempt_at, queue.now(), "time away does not count");
 }
 
 async fn an_expired_lease_is_lost_to_the_next(queue: Queue, clock: Arc<ManualClock>) {
@@ -208,7 +214,14 @@ async fn a_dead_job_is_revived_by_its_own_delivery(queue: Queue, _: Arc<ManualCl
 async fn a_finished_job_is_sent_again_only_when_asked(queue: Queue, _: Arc<ManualClock>) {
     queue.put(delivery("d1", "a", "k")).await.unwrap();
     one(&queue, "a").await.done(Finish::new("partial", "")).await.unwrap();
-    assert_eq!(queue.redeliver("d1", None).await.unwrap(), Some(1));
+    assert_eq!(queue.redeliver("d1", None).await.unwrap(), Some(Redelivered { count: 1, jobs: 1 }));
+    assert_eq!(
+        queue.redeliver("d1", None).await.unwrap(),
+        Some(Redelivered { count: 1, jobs: 0 }),
+        "it is on its way"
+    );
+    assert!(queue.record("d1", "a", 0, Finish::new("partial", "of the first round")).await.unwrap());
+    assert_eq!(state(&queue, "d1").await, JobState::Pending, "an old outcome does not end the new round");
     let lease = one(&queue, "a").await;
     assert_eq!(lease.job().redelivery, 1);
     lease.done(Finish::new("completed", "")).await.unwrap();
@@ -234,16 +247,14 @@ async fn only_the_newest_head_is_worked_on(queue: Queue, _: Arc<ManualClock>) {
     assert_eq!(one(&queue, "a").await.job().id, "d4");
 }
 
-async fn what_has_begun_or_is_as_new_is_not_superseded(queue: Queue, _: Arc<ManualClock>) {
+async fn what_has_begun_or_is_as_new_is_not_superseded(queue: Queue, clock: Arc<ManualClock>) {
     queue.put(head("d1", 1)).await.unwrap();
     one(&queue, "a").await.retry(queue.now() + 3600 * SECOND, "posted, not remembered".into()).await.unwrap();
     queue.put(head("d2", 2)).await.unwrap();
+    assert!(lease(&queue, "a").await.is_empty(), "what is newer waits for what has begun");
+    clock.advance(3601 * SECOND);
     let begun = one(&queue, "a").await;
-    assert_eq!(
-        (begun.job().id.as_str(), begun.job().attempt),
-        ("d1", 2),
-        "due at once, before what is newer"
-    );
+    assert_eq!((begun.job().id.as_str(), begun.job().attempt), ("d1", 2));
     begun.done(Finish::new("completed", "")).await.unwrap();
     queue.put(head("d3", 2)).await.unwrap();
     assert_eq!(
@@ -291,22 +302,22 @@ async fn an_outcome_is_recorded_once(queue: Queue, _: Arc<ManualClock>) {
     queue.put(delivery("d1", "a", "k")).await.unwrap();
     one(&queue, "a").await.done(Finish::new("handed_over", "")).await.unwrap();
     for _ in 0..2 {
-        assert!(queue.record("d1", "a", Finish::new("completed", "review posted")).await.unwrap());
+        assert!(queue.record("d1", "a", 0, Finish::new("completed", "review posted")).await.unwrap());
     }
     let job = queue.find("d1").await.unwrap().unwrap().jobs.remove(0);
     assert_eq!((job.state, job.finish.unwrap().state.as_str()), (JobState::Done, "completed"));
     let words: Vec<_> = job.history.iter().map(|entry| entry.what.as_str()).collect();
     assert_eq!(words, ["handed_over", "completed"]);
-    queue.record("d1", "a", Finish::new("failed", "model refused")).await.unwrap();
+    queue.record("d1", "a", 0, Finish::new("failed", "model refused")).await.unwrap();
     assert_eq!(state(&queue, "d1").await, JobState::Dead);
-    assert!(!queue.record("d1", "b", Finish::new("completed", "")).await.unwrap());
-    assert!(!queue.record("unknown", "a", Finish::new("completed", "")).await.unwrap());
+    assert!(!queue.record("d1", "b", 0, Finish::new("completed", "")).await.unwrap());
+    assert!(!queue.record("unknown", "a", 0, Finish::new("completed", "")).await.unwrap());
 }
 
 async fn an_outcome_may_overtake_the_answer(queue: Queue, _: Arc<ManualClock>) {
     queue.put(delivery("d1", "a", "k")).await.unwrap();
     let lease = one(&queue, "a").await;
-    queue.record("d1", "a", Finish::new("completed", "review posted")).await.unwrap();
+    queue.record("d1", "a", 0, Finish::new("completed", "review posted")).await.unwrap();
     lease.done(Finish::new("handed_over", "")).await.unwrap();
     let job = queue.find("d1").await.unwrap().unwrap().jobs.remove(0);
     assert_eq!((job.state, job.finish.unwrap().state.as_str()), (JobState::Done, "completed"));
@@ -347,8 +358,10 @@ async fn lanes_are_counted(queue: Queue, _: Arc<ManualClock>) {
     let stats = queue.stats().await.unwrap().remove(0);
     assert_eq!((stats.lane.as_str(), stats.pending, stats.leased, stats.dead), ("a", 1, 1, 1));
     assert_eq!(stats.oldest, Some(delivery("d2", "a", "k").received_at));
-    running.release().await.unwrap();
-    assert!(queue.next_due("a").await.unwrap().is_some() && queue.next_due("b").await.unwrap().is_none());
+    assert_eq!(queue.next_due("a").await.unwrap(), Some(queue.now() + TTL), "when the lease expires");
+    let later = queue.now() + 5 * SECOND;
+    running.retry(later, "no luck".into()).await.unwrap();
+    assert_eq!((queue.next_due("a").await.unwrap(), queue.next_due("b").await.unwrap()), (Some(later), None));
 }
 
 async fn a_cursor_is_kept(queue: Queue, _: Arc<ManualClock>) {

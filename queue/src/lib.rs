@@ -18,10 +18,14 @@ mod worker;
 
 pub use model::{
     Error, Filter, Finish, Finished, HistoryEntry, Job, JobRecord, JobState, LaneStats, NewDelivery, Put,
-    Record, Replaces, Result, Route,
+    Record, Redelivered, Replaces, Result, Route,
 };
 pub use retry::Schedule;
 pub use worker::{Handler, LaneStatus, Verdict, Worker, WorkerOptions};
+
+/// How often, and how far apart, a lease is tried to be settled while the store cannot write.
+const SETTLE_ATTEMPTS: u32 = 5;
+const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a queue takes the time from; tests move it by hand.
 pub trait Clock: Send + Sync + 'static {
@@ -69,9 +73,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Keeps a leased job's intermediate result.
     async fn checkpoint(&self, job: i64, token: i64, state: Vec<u8>) -> Result<()>;
     /// See [`Queue::record`].
-    async fn record(&self, id: &str, lane: &str, finish: Finish) -> Result<bool>;
+    async fn record(&self, id: &str, lane: &str, redelivery: u32, finish: Finish) -> Result<bool>;
     /// See [`Queue::redeliver`].
-    async fn redeliver(&self, id: &str, lane: Option<&str>) -> Result<Option<u32>>;
+    async fn redeliver(&self, id: &str, lane: Option<&str>) -> Result<Option<Redelivered>>;
     /// See [`Queue::find`].
     async fn find(&self, id: &str) -> Result<Option<Record>>;
     /// See [`Queue::list`].
@@ -171,20 +175,21 @@ impl Queue {
     }
 
     /// Adds what became of a job on the far side; a `failed` one becomes a dead letter. A job that is still open was
-    /// handed over all the same, which its outcome proves, and ends with it. `false` if there is no such job.
+    /// handed over all the same, which its outcome proves, and ends with it. An outcome of an earlier `redelivery`
+    /// than the delivery's own changes nothing. `false` if there is no such job.
     ///
     /// # Errors
     /// The store cannot write.
-    pub async fn record(&self, id: &str, lane: &str, finish: Finish) -> Result<bool> {
-        self.0.record(id, lane, finish).await
+    pub async fn record(&self, id: &str, lane: &str, redelivery: u32, finish: Finish) -> Result<bool> {
+        self.0.record(id, lane, redelivery, finish).await
     }
 
-    /// Sends a delivery's finished jobs again (of one lane, or all). Returns the new count of redeliveries, `None`
-    /// if there is no such delivery. Jobs that are still open stay as they are.
+    /// Sends a delivery's finished jobs again (of one lane, or all); jobs that are still open stay as they are.
+    /// `None` if there is no such delivery.
     ///
     /// # Errors
     /// The store cannot write.
-    pub async fn redeliver(&self, id: &str, lane: Option<&str>) -> Result<Option<u32>> {
+    pub async fn redeliver(&self, id: &str, lane: Option<&str>) -> Result<Option<Redelivered>> {
         self.0.redeliver(id, lane).await
     }
 
@@ -332,7 +337,14 @@ impl Lease {
         self.settle(Settlement::Release).await
     }
 
+    /// A full disk may be free again in a moment, and a job that is not settled blocks its key until its lease ends.
     async fn settle(self, how: Settlement) -> Result<()> {
+        for _ in 1..SETTLE_ATTEMPTS {
+            match self.queue.0.settle(self.job.seq, self.job.token, how.clone()).await {
+                Err(Error::Store(_)) => tokio::time::sleep(SETTLE_PAUSE).await,
+                settled => return settled,
+            }
+        }
         self.queue.0.settle(self.job.seq, self.job.token, how).await
     }
 }

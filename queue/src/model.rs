@@ -117,6 +117,15 @@ pub enum Put {
     },
 }
 
+/// What [`redeliver`](crate::Queue::redeliver) did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Redelivered {
+    /// How often the delivery has now been asked for again.
+    pub count: u32,
+    /// Jobs that were sent on their way; none if all are still open, or if no lane wanted it.
+    pub jobs: usize,
+}
+
 /// A leased job.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -284,6 +293,8 @@ pub struct Finished {
     pub id: String,
     /// The lane.
     pub lane: String,
+    /// The round that it ended: how often the delivery had been asked for again.
+    pub redelivery: u32,
     /// What it came to; a dead or superseded job has one too.
     pub finish: Finish,
     /// When.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     Backend, Clock, Options, Settlement,
-    model::{Error, Filter, Finish, Finished, Job, LaneStats, NewDelivery, Put, Record, Result},
+    model::{Error, Filter, Finish, Finished, Job, LaneStats, NewDelivery, Put, Record, Redelivered, Result},
 };
 
 mod connection;
@@ -54,17 +55,18 @@ impl Sqlite {
         &self,
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.writer.run(|connection| whole(connection, work)).await
+        self.writer.run(|connection| whole(connection, work), || ()).await
     }
 
-    /// A write that somebody may wait for.
+    /// A write that somebody may wait for. They are told by the writer, so that it does not matter whether this
+    /// caller is still there.
     async fn change<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let result = self.write(work).await?;
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
-        Ok(result)
+        let changes = self.changes.clone();
+        let tell = move || changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.writer.run(|connection| whole(connection, work), tell).await
     }
 }
 
@@ -73,8 +75,10 @@ impl Sqlite {
 fn prepare(path: &Path, now: Timestamp) -> Result<(File, Connection, Connection)> {
     let name = path.display().to_string();
     let failed = |cause: String| Error::Open { path: name.clone(), cause };
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        // Payloads of private repositories: nobody's but ours.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|error| failed(error.to_string()))?;
     }
     let lock = File::create(path.with_extension("lock")).map_err(|error| failed(error.to_string()))?;
     match lock.try_lock() {
@@ -119,12 +123,24 @@ impl Backend for Sqlite {
 
     async fn lease(&self, lane: &str, most: usize, ttl: Duration) -> Result<Vec<Job>> {
         let (lane, now) = (lane.to_owned(), self.now());
-        self.write(move |connection| write::lease(connection, &lane, most, now, ttl)).await
+        let leased = self.write(move |connection| write::lease(connection, &lane, most, now, ttl)).await?;
+        let mut jobs = Vec::with_capacity(leased.len());
+        for job in leased {
+            // Unpacked here rather than on the writer's thread. One that is damaged must not hold up the others.
+            match zstd::decode_all(&job.payload[..]) {
+                Ok(payload) => jobs.push(Job { payload, ..job }),
+                Err(error) => {
+                    let error = format!("the stored payload cannot be unpacked: {error}");
+                    self.settle(job.seq, job.token, Settlement::Dead { error }).await?;
+                }
+            }
+        }
+        Ok(jobs)
     }
 
     async fn next_due(&self, lane: &str) -> Result<Option<Timestamp>> {
-        let lane = lane.to_owned();
-        self.reader.run(move |connection| read::next_due(connection, &lane)).await
+        let (lane, now) = (lane.to_owned(), self.now());
+        self.reader.run(move |connection| read::next_due(connection, &lane, now), || ()).await
     }
 
     async fn settle(&self, job: i64, token: i64, how: Settlement) -> Result<()> {
@@ -136,40 +152,40 @@ impl Backend for Sqlite {
         self.write(move |connection| write::checkpoint(connection, job, token, &state)).await
     }
 
-    async fn record(&self, id: &str, lane: &str, finish: Finish) -> Result<bool> {
+    async fn record(&self, id: &str, lane: &str, redelivery: u32, finish: Finish) -> Result<bool> {
         let (id, lane, now) = (id.to_owned(), lane.to_owned(), self.now());
-        self.change(move |connection| write::record(connection, &id, &lane, &finish, now)).await
+        self.change(move |connection| write::record(connection, &id, &lane, redelivery, &finish, now)).await
     }
 
-    async fn redeliver(&self, id: &str, lane: Option<&str>) -> Result<Option<u32>> {
+    async fn redeliver(&self, id: &str, lane: Option<&str>) -> Result<Option<Redelivered>> {
         let (id, lane, now) = (id.to_owned(), lane.map(str::to_owned), self.now());
         self.change(move |connection| write::redeliver(connection, &id, lane.as_deref(), now)).await
     }
 
     async fn find(&self, id: &str) -> Result<Option<Record>> {
         let id = id.to_owned();
-        self.reader.run(move |connection| read::find(connection, &id)).await
+        self.reader.run(move |connection| read::find(connection, &id), || ()).await
     }
 
     async fn list(&self, filter: Filter) -> Result<Vec<Record>> {
-        self.reader.run(move |connection| read::list(connection, &filter)).await
+        self.reader.run(move |connection| read::list(connection, &filter), || ()).await
     }
 
     async fn finished(&self, after: u64, most: usize) -> Result<Vec<Finished>> {
-        self.reader.run(move |connection| read::finished(connection, after, most)).await
+        self.reader.run(move |connection| read::finished(connection, after, most), || ()).await
     }
 
     async fn feed_end(&self) -> Result<u64> {
-        self.reader.run(read::feed_end).await
+        self.reader.run(read::feed_end, || ()).await
     }
 
     async fn stats(&self) -> Result<Vec<LaneStats>> {
-        self.reader.run(read::stats).await
+        self.reader.run(read::stats, || ()).await
     }
 
     async fn cursor(&self, name: &str) -> Result<Option<u64>> {
         let name = name.to_owned();
-        self.reader.run(move |connection| read::cursor(connection, &name)).await
+        self.reader.run(move |connection| read::cursor(connection, &name), || ()).await
     }
 
     async fn set_cursor(&self, name: &str, value: u64) -> Result<()> {

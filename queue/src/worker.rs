@@ -199,8 +199,7 @@ impl Worker {
         let due = self.queue.next_due(&self.lane).await?;
         let wait =
             due.map_or(Duration::MAX, |due| Duration::try_from(due - self.queue.now()).unwrap_or_default());
-        // A job that is due but blocked by its key becomes free by a change, not by time.
-        Ok((leases, wait.max(Duration::from_millis(250))))
+        Ok((leases, wait))
     }
 
     fn work(&self, lease: Lease) -> impl Future<Output = Settled> + use<> {
@@ -240,7 +239,11 @@ impl Worker {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(delay) => {}
             }
-            if self.handler.probe().await {
+            let back = tokio::select! {
+                () = stop.cancelled() => return,
+                back = self.handler.probe() => back,
+            };
+            if back {
                 break;
             }
             *failures = failures.saturating_add(1);

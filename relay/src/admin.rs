@@ -2,11 +2,11 @@
 
 use axum::{
     Json,
-    extract::{Path, Query, Request, State},
+    extract::{Path, Query, Request, State, rejection::QueryRejection},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header::AUTHORIZATION};
+use http::StatusCode;
 use jiff::Timestamp;
 use queue::{Filter, JobRecord, JobState, Record};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use serde_json::{json, value::RawValue};
 use shared::{
     error::ApiError,
     event::{Envelope, Subject, VERSION},
+    server::bearer,
     signature::same,
 };
 
@@ -28,8 +29,7 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
         let message = "the admin routes are closed: set RELAY_ADMIN_TOKEN and restart the relay";
         return ApiError::new(StatusCode::FORBIDDEN, "admin_closed", message).into_response();
     };
-    let sent = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if sent.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|sent| same(token, sent.trim())) {
+    if bearer(request.headers()).is_some_and(|sent| same(token, sent)) {
         return next.run(request).await;
     }
     ApiError::unauthorized("send `Authorization: Bearer` with RELAY_ADMIN_TOKEN").into_response()
@@ -109,8 +109,9 @@ pub struct ListAnswer {
 /// `GET /api/deliveries`.
 pub async fn list(
     State(app): State<App>,
-    Query(query): Query<ListQuery>,
+    query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<ListAnswer>, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request("invalid_query", error.body_text()))?;
     let limit = query.limit.unwrap_or(50).clamp(1, MOST);
     let filter = Filter {
         state: query.state,
@@ -132,7 +133,12 @@ pub async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json
 
 /// `POST /api/deliveries/{id}/redeliver`.
 pub async fn redeliver(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
-    let redelivery = app.queue.redeliver(&id, None).await.map_err(unreadable)?.ok_or_else(|| unknown(&id))?;
+    let sent = app.queue.redeliver(&id, None).await.map_err(unreadable)?.ok_or_else(|| unknown(&id))?;
+    if sent.jobs == 0 {
+        let message = "nothing to send again: no rule wanted this event, or it is still on its way";
+        return Err(ApiError::new(StatusCode::CONFLICT, "nothing_to_redeliver", message));
+    }
+    let redelivery = sent.count;
     tracing::info!(delivery = id, redelivery, "sent again by an operator");
     Ok((StatusCode::ACCEPTED, Json(json!({"status": "accepted", "delivery": id, "redelivery": redelivery})))
         .into_response())

@@ -2,11 +2,11 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Parser};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use shared::{
-    config::{self, Defaults, Loaded, ServiceArgs, required, secret},
+    config::{self, Defaults, Loaded, ServiceArgs, plain_url, required, secret},
     signature::{GithubSecrets, SigningKeys},
 };
 use url::Url;
@@ -15,6 +15,9 @@ use crate::{
     cli::Command,
     targets::{CLAUDE, OLLAMA, Rules},
 };
+
+/// The shortest admin token that is accepted.
+const SHORTEST_TOKEN: usize = 16;
 
 const DEFAULTS: Defaults = Defaults {
     values: &[("port", "4200"), ("listen", "0.0.0.0"), ("data_dir", "./data/relay")],
@@ -61,16 +64,16 @@ pub struct RelayArgs {
     #[arg(long, env = "DEDUP_BODY_WINDOW", default_value = "600")]
     pub dedup_body_window: u64,
     /// Unfinished jobs at which webhooks are answered 503
-    #[arg(long, env = "MAX_BACKLOG", default_value = "200000")]
+    #[arg(long, env = "MAX_BACKLOG", default_value = "200000", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_backlog: u64,
     /// Events handed to one target at a time
-    #[arg(long, env = "DISPATCH_CONCURRENCY", default_value = "8")]
-    pub dispatch_concurrency: usize,
+    #[arg(long, env = "DISPATCH_CONCURRENCY", default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub dispatch_concurrency: u16,
     /// Seconds that a target may take to answer
-    #[arg(long, env = "DISPATCH_TIMEOUT", default_value = "30")]
+    #[arg(long, env = "DISPATCH_TIMEOUT", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub dispatch_timeout: u64,
     /// Seconds that a webhook's body may take to arrive
-    #[arg(long, env = "BODY_TIMEOUT", default_value = "10")]
+    #[arg(long, env = "BODY_TIMEOUT", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub body_timeout: u64,
     /// Memory for bodies that are being received, in MiB
     #[arg(long, env = "MAX_BODY_MEMORY", default_value = "256")]
@@ -88,6 +91,8 @@ pub struct RelayArgs {
 pub struct Target {
     /// Name, also of its lane.
     pub name: &'static str,
+    /// The service that must answer.
+    pub service: &'static str,
     /// Base URL.
     pub url: Url,
     /// Path that takes envelopes.
@@ -131,9 +136,24 @@ impl Config {
             args.github_webhook_secret_file.as_deref(),
         )?;
         let targets = vec![
-            Target { name: CLAUDE, url: args.claude_endpoint.clone(), path: "/ai-sync" },
-            Target { name: OLLAMA, url: args.ollama_endpoint.clone(), path: "/memory-update" },
+            Target {
+                name: CLAUDE,
+                service: "claude-endpoint",
+                url: args.claude_endpoint.clone(),
+                path: "/ai-sync",
+            },
+            Target {
+                name: OLLAMA,
+                service: "ollama-endpoint",
+                url: args.ollama_endpoint.clone(),
+                path: "/memory-update",
+            },
         ];
+        for (name, url) in
+            [("CLAUDE_ENDPOINT", &args.claude_endpoint), ("OLLAMA_ENDPOINT", &args.ollama_endpoint)]
+        {
+            plain_url(name, url)?;
+        }
         let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
         Ok(Self {
             webhook_secrets: GithubSecrets::parse(&webhook)
@@ -150,9 +170,16 @@ impl Config {
 /// The token of the admin routes.
 ///
 /// # Errors
-/// Its file cannot be read.
+/// Its file cannot be read, or it is too short.
 pub fn admin_token(args: &RelayArgs) -> anyhow::Result<Option<SecretString>> {
-    secret("RELAY_ADMIN_TOKEN", args.relay_admin_token.as_ref(), args.relay_admin_token_file.as_deref())
+    let file = args.relay_admin_token_file.as_deref();
+    let token = secret("RELAY_ADMIN_TOKEN", args.relay_admin_token.as_ref(), file)?;
+    if token.as_ref().is_some_and(|token| token.expose_secret().len() < SHORTEST_TOKEN) {
+        bail!(
+            "RELAY_ADMIN_TOKEN is shorter than {SHORTEST_TOKEN} characters: make one with `openssl rand -hex 32`"
+        );
+    }
+    Ok(token)
 }
 
 impl RelayArgs {

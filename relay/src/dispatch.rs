@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use queue::{Finish, Handler, Job, Lease, Verdict};
+use serde::Deserialize;
 use shared::{
     client::{Answer, SignedClient},
     event::Envelope,
@@ -40,15 +41,16 @@ impl Handler for Dispatch {
             }
         };
         match self.client.post(self.path, &job.id, body).await {
-            // Nobody is there, or somebody who is not ours: what was sent may or may not have arrived, and will be
-            // sent again under the same id.
+            // What was sent may or may not have arrived, and will be sent again under the same id. If the target is
+            // well, it is this event that it cannot take, and others must not wait for it.
+            Err(error) if self.probe().await => Verdict::Retry { error: error.to_string(), after: None },
             Err(error) => Verdict::Away { reason: error.to_string() },
             Ok(answer) => {
                 let waited = jiff::Timestamp::now() - job.received_at;
                 let seconds = waited.total(jiff::Unit::Second).unwrap_or(0.0);
                 metrics::histogram!("ai_relay_handover_duration_seconds", "target" => self.target)
                     .record(seconds);
-                verdict(&answer)
+                self.verdict(&answer)
             }
         }
     }
@@ -68,25 +70,78 @@ fn body(job: &Job) -> serde_json::Result<Bytes> {
     serde_json::to_vec(&envelope).map(Bytes::from)
 }
 
-fn verdict(answer: &Answer) -> Verdict {
-    let error = || format!("the target answered {}: {}", answer.status, answer.message());
-    match answer.status {
-        200..=299 => {
-            tracing::info!(status = answer.status, "handed over");
-            Verdict::Done(Finish::new(HANDED_OVER, "taken by the target; its outcome is awaited"))
+/// What a target says when it has taken an event. Only the status counts for a target that says less.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Taken {
+    service: Option<String>,
+    /// Of a duplicate that it has finished.
+    outcome: Option<Finish>,
+    error: Option<Problem>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    code: String,
+}
+
+impl Dispatch {
+    fn verdict(&self, answer: &Answer) -> Verdict {
+        let error = || format!("the target answered {}: {}", answer.status, answer.message());
+        let said: Taken = serde_json::from_slice(&answer.body).unwrap_or_default();
+        match answer.status {
+            200..=299 if said.service.as_deref().is_some_and(|name| name != self.client.service()) => {
+                let reason = format!(
+                    "{} is answered for by another of our services; are the tunnel's ports mixed up?",
+                    self.client.base()
+                );
+                Verdict::Away { reason }
+            }
+            200..=299 => {
+                tracing::info!(status = answer.status, "handed over");
+                let awaited = || Finish::new(HANDED_OVER, "taken by the target; its outcome is awaited");
+                Verdict::Done(said.outcome.unwrap_or_else(awaited))
+            }
+            408 | 425 | 429 | 500..=599 => Verdict::Retry { error: error(), after: answer.retry_after },
+            // One side is being upgraded.
+            400 if said.error.is_some_and(|error| error.code == "unknown_version") => {
+                Verdict::Away { reason: error() }
+            }
+            _ => Verdict::Dead { error: error() },
         }
-        408 | 425 | 429 | 500..=599 => Verdict::Retry { error: error(), after: answer.retry_after },
-        _ => Verdict::Dead { error: error() },
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::signature::SigningKeys;
+
     use super::*;
 
+    fn judge_body(status: u16, body: &'static str) -> Verdict {
+        let keys = SigningKeys::parse(&"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()).unwrap();
+        let base = "http://127.0.0.1:9".parse().unwrap();
+        let client = SignedClient::new("claude-endpoint", base, keys, Duration::from_secs(1)).unwrap();
+        let dispatch = Dispatch::new("claude", client, "/ai-sync");
+        dispatch.verdict(&Answer {
+            status,
+            body: Bytes::from(body),
+            retry_after: Some(Duration::from_secs(7)),
+        })
+    }
+
     fn judge(status: u16) -> Verdict {
-        let body = Bytes::from(r#"{"error":{"code":"x","message":"try later"}}"#);
-        verdict(&Answer { status, body, retry_after: Some(Duration::from_secs(7)) })
+        judge_body(status, r#"{"error":{"code":"x","message":"try later"}}"#)
+    }
+
+    #[test]
+    fn what_a_target_adds_to_its_answer_counts() {
+        let finished = r#"{"status":"duplicate","service":"claude-endpoint","outcome":{"state":"completed","summary":"done"}}"#;
+        assert!(matches!(judge_body(200, finished), Verdict::Done(finish) if finish.state == "completed"));
+        assert!(matches!(judge_body(202, r#"{"service":"ollama-endpoint"}"#), Verdict::Away { .. }));
+        assert!(matches!(judge_body(202, "taken"), Verdict::Done(_)));
+        assert!(matches!(judge_body(400, r#"{"error":{"code":"unknown_version"}}"#), Verdict::Away { .. }));
     }
 
     #[test]

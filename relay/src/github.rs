@@ -15,6 +15,9 @@ use shared::{
 };
 use thiserror::Error;
 
+/// Characters of a comment: GitHub's own limit. The whole of it is in the payload in any case.
+const LONGEST_COMMENT: usize = 65_536;
+
 /// What cannot be taken as a webhook.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum PayloadError {
@@ -259,7 +262,7 @@ impl CommentView {
         Subject::Comment(Comment {
             number,
             comment_id: self.id,
-            body: self.body.unwrap_or_default(),
+            body: self.body.unwrap_or_default().chars().take(LONGEST_COMMENT).collect(),
             author: login(self.user),
             is_pull_request,
         })

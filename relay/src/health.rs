@@ -42,7 +42,11 @@ async fn report(app: &App) -> Report {
     for target in &app.targets {
         report = report.with(&format!("target:{}", target.name), target_check(target));
     }
-    for lane in app.queue.stats().await.unwrap_or_default() {
+    let lanes = match app.queue.stats().await {
+        Ok(lanes) => lanes,
+        Err(error) => return report.with("store", Check::fail(format!("the queue cannot be read: {error}"))),
+    };
+    for lane in lanes {
         let age = lane
             .oldest
             .and_then(|oldest| (Timestamp::now() - oldest).total(Unit::Second).ok())

@@ -6,7 +6,7 @@ use anyhow::Context;
 use queue::{LaneStatus, Queue, Worker, WorkerOptions};
 use shared::{
     client::SignedClient,
-    server::{Limits, serve},
+    server::{BodyMemory, Limits, serve},
     telemetry,
 };
 use tokio::{net::TcpListener, sync::watch};
@@ -43,7 +43,7 @@ pub struct Shared {
     /// The deliveries.
     pub queue: Queue,
     /// Memory for bodies that are being received.
-    pub body_memory: receive::BodyMemory,
+    pub body_memory: BodyMemory,
     /// What is known of the targets.
     pub targets: Vec<TargetStatus>,
 }
@@ -83,15 +83,16 @@ impl Relay {
         let options = queue::Options { most_open: config.args.max_backlog, ..queue::Options::default() };
         let queue = queue::open(&config.args.service.queue_url(), options).await?;
         let timeout = Duration::from_secs(config.args.dispatch_timeout);
-        // The handler's own limit is the client's; the worker's only catches what that does not.
+        // The handler's own limit is the client's, and that of its probe; the worker's only catches what they do not.
         let options = WorkerOptions {
-            concurrency: config.args.dispatch_concurrency,
-            timeout: timeout + Duration::from_secs(5),
+            concurrency: usize::from(config.args.dispatch_concurrency),
+            timeout: timeout + Duration::from_secs(15),
             ..WorkerOptions::default()
         };
         let (mut workers, mut followers, mut targets) = (Vec::new(), Vec::new(), Vec::new());
         for target in &config.targets {
-            let client = SignedClient::new(target.url.clone(), config.signing_keys.clone(), timeout)?;
+            let client =
+                SignedClient::new(target.service, target.url.clone(), config.signing_keys.clone(), timeout)?;
             let handler = Arc::new(Dispatch::new(target.name, client.clone(), target.path));
             let worker = Worker::new(queue.clone(), target.name, handler, options);
             let follower = Follower::new(queue.clone(), target.name, client);
@@ -103,7 +104,7 @@ impl Relay {
             workers.push(worker);
             followers.push(follower);
         }
-        let body_memory = receive::BodyMemory::new(config.args.max_body_memory);
+        let body_memory = BodyMemory::new(config.args.max_body_memory);
         Ok(Self { app: App(Arc::new(Shared { config, queue, body_memory, targets })), workers, followers })
     }
 
@@ -118,7 +119,7 @@ impl Relay {
     /// The metrics listener's address is taken.
     pub async fn run(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
         let args = &self.app.config.args;
-        let limits = Limits { connections: args.service.max_connections, ..Limits::default() };
+        let limits = args.service.limits();
         let metrics_listener = TcpListener::bind(args.metrics_listen)
             .await
             .with_context(|| format!("cannot listen on METRICS_LISTEN {}", args.metrics_listen))?;

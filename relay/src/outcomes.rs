@@ -49,13 +49,22 @@ impl Follower {
             };
             match followed {
                 Ok(()) => {
+                    if failures > 0 {
+                        tracing::info!(target_name = self.lane, "its outcomes are followed again");
+                    }
                     failures = 0;
                     self.reachable.send_replace(Some(Ok(())));
                 }
                 Err(error) => {
                     failures = failures.saturating_add(1);
                     let why = format!("{error:#}");
-                    tracing::debug!(target_name = self.lane, why, "cannot follow the outcomes");
+                    if failures == 1 {
+                        tracing::warn!(
+                            target_name = self.lane,
+                            why,
+                            "its outcomes cannot be followed; they wait over there"
+                        );
+                    }
                     self.reachable.send_replace(Some(Err(why)));
                     tokio::select! {
                         () = stop.cancelled() => return,
@@ -89,16 +98,26 @@ impl Follower {
     }
 
     async fn record(&self, outcome: Outcome) -> anyhow::Result<()> {
-        let Outcome { delivery, state, summary, url, detail, .. } = outcome;
-        tracing::info!(delivery, target_name = self.lane, outcome = state.as_str(), summary, url, "outcome");
-        metrics::counter!("ai_relay_outcomes_total", "target" => self.lane, "state" => state.as_str())
-            .increment(1);
-        let finish = Finish { state: state.as_str().to_owned(), summary, url, detail };
-        if !self.queue.record(&delivery, self.lane, finish).await? {
-            tracing::warn!(
+        let Outcome { delivery, redelivery, state, summary, url, detail, .. } = outcome;
+        let finish =
+            Finish { state: state.as_str().to_owned(), summary: summary.clone(), url: url.clone(), detail };
+        if self.queue.record(&delivery, self.lane, redelivery, finish).await? {
+            tracing::info!(
                 delivery,
                 target_name = self.lane,
-                "an outcome of a delivery that this relay does not know"
+                outcome = state.as_str(),
+                summary,
+                url,
+                "outcome"
+            );
+            metrics::counter!("ai_relay_outcomes_total", "target" => self.lane, "state" => state.as_str())
+                .increment(1);
+        } else {
+            // Such as what a local agent told the memory.
+            tracing::debug!(
+                delivery,
+                target_name = self.lane,
+                "an outcome of something that did not come from here"
             );
         }
         Ok(())

@@ -1,13 +1,10 @@
 //! body → verify → put → 202.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use axum::{
     Json,
-    body::{Body, HttpBody},
+    body::Body,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -18,10 +15,9 @@ use serde_json::json;
 use shared::{
     error::ApiError,
     event::Envelope,
-    server::read_body,
+    server::{ReadBody, read_body},
     signature::{self, Verified},
 };
-use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     App,
@@ -31,17 +27,6 @@ use crate::{
 
 /// What GitHub sends at the most: 25 MiB.
 pub const LARGEST_WEBHOOK: usize = 25 * 1024 * 1024;
-
-/// Memory for bodies that are being received, in KiB: unverified senders share it, so that many of them cannot fill it.
-#[derive(Debug, Clone)]
-pub struct BodyMemory(Arc<Semaphore>);
-
-impl BodyMemory {
-    /// `mebibytes` in total; at least one webhook of the largest size fits.
-    pub fn new(mebibytes: u32) -> Self {
-        Self(Arc::new(Semaphore::new(mebibytes.max(32) as usize * 1024)))
-    }
-}
 
 /// `POST /github-webhook`.
 pub async fn github_webhook(State(app): State<App>, request: Request<Body>) -> Response {
@@ -62,7 +47,8 @@ pub async fn github_webhook(State(app): State<App>, request: Request<Body>) -> R
 async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Response), ApiError> {
     let (parts, body) = request.into_parts();
     let encoding = github::encoding(&parts.headers).map_err(refuse)?;
-    let body = verified(app, &parts.headers, body).await?;
+    // What was read keeps its share of the memory until the event is stored.
+    let (body, _share) = verified(app, &parts.headers, body).await?;
     let meta = github::meta(&parts.headers).map_err(refuse)?;
     tracing::Span::current().record("delivery", &meta.delivery);
     let digest = signature::digest(body.as_ref());
@@ -77,32 +63,22 @@ async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Res
 }
 
 /// The body, once its signature was checked. Without a signature the body is read only to be polite.
-async fn verified(app: &App, headers: &HeaderMap, body: Body) -> Result<Verified, ApiError> {
+async fn verified(app: &App, headers: &HeaderMap, body: Body) -> Result<(Verified, ReadBody), ApiError> {
     let deadline = Duration::from_secs(app.config.args.body_timeout);
     let header = headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok());
     if header.is_none() {
-        let _ = read_body(body, 64 * 1024, deadline.min(Duration::from_secs(2))).await;
+        let _ = read_body(body, 64 * 1024, deadline.min(Duration::from_secs(2)), &app.body_memory).await;
         return Err(ApiError::unauthorized(
             "X-Hub-Signature-256 is missing: set the webhook's secret at GitHub to GITHUB_WEBHOOK_SECRET",
         ));
     }
-    let size = body
-        .size_hint()
-        .upper()
-        .and_then(|bytes| usize::try_from(bytes).ok())
-        .unwrap_or(LARGEST_WEBHOOK)
-        .min(LARGEST_WEBHOOK);
-    let share = u32::try_from(size.div_ceil(1024).max(1)).unwrap_or(u32::MAX);
-    let Ok(Ok(_memory)) = timeout(deadline, app.body_memory.0.acquire_many(share)).await else {
-        let message = "too many large requests at a time; send it again later";
-        return Err(ApiError::unavailable("busy", message, Duration::from_secs(5)));
-    };
-    let body = read_body(body, LARGEST_WEBHOOK, deadline).await?;
-    app.config.webhook_secrets.verify(header, body).map_err(|why| {
+    let read = read_body(body, LARGEST_WEBHOOK, deadline, &app.body_memory).await?;
+    let verified = app.config.webhook_secrets.verify(header, read.bytes.clone()).map_err(|why| {
         ApiError::unauthorized(format!(
             "{why}: the webhook's secret at GitHub and GITHUB_WEBHOOK_SECRET differ"
         ))
-    })
+    })?;
+    Ok((verified, read))
 }
 
 /// Stores an event with one job per target that wants it, then answers.

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 const SECRET: &str = "a-webhook-secret-for-tests";
-const TOKEN: &str = "an-admin-token";
+const TOKEN: &str = "an-admin-token-for-tests";
 
 struct Running {
     url: String,
@@ -122,7 +122,7 @@ async fn a_replay_window_of_zero_turns_that_defence_off() {
 async fn a_redelivery_of_a_dead_one_revives_it() {
     let relay = start(&[]).await;
     answer(relay.webhook("issues", "d1", b"{}")).await;
-    relay.queue.record("d1", "ollama", queue::Finish::new("failed", "why")).await.unwrap();
+    relay.queue.record("d1", "ollama", 0, queue::Finish::new("failed", "why")).await.unwrap();
     assert_eq!(answer(relay.webhook("issues", "d1", b"{}")).await.0, 202);
 }
 
@@ -230,6 +230,39 @@ async fn a_body_has_a_time() {
     assert_eq!(answer_ok(&relay).await, 202, "others are served");
 }
 
+#[tokio::test]
+async fn announcing_large_bodies_costs_others_nothing() {
+    let relay = start(&["--max-body-memory", "32"]).await;
+    let mut idle = Vec::new();
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(relay.url.trim_start_matches("http://")).await.unwrap();
+        let head = "POST /github-webhook HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nx-github-event: push\r\n\
+                    x-github-delivery: d1\r\nx-hub-signature-256: sha256=00\r\ncontent-length: 26214400\r\n\r\n{";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        idle.push(stream);
+    }
+    assert_eq!(answer_ok(&relay).await, 202);
+}
+
+#[tokio::test]
+async fn what_is_received_at_a_time_has_a_limit_and_is_given_back() {
+    let relay = start(&["--max-body-memory", "32"]).await;
+    let large = vec![b' '; 24 * 1024 * 1024];
+    let mut held = TcpStream::connect(relay.url.trim_start_matches("http://")).await.unwrap();
+    let head = format!(
+        "POST /github-webhook HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nx-github-event: push\r\n\
+         x-github-delivery: d1\r\nx-hub-signature-256: sha256=00\r\ncontent-length: {}\r\n\r\n",
+        large.len() + 1
+    );
+    held.write_all(head.as_bytes()).await.unwrap();
+    held.write_all(&large).await.unwrap();
+    assert_eq!(error(relay.webhook("issues", "d2", &large)).await, (503, "busy".into()));
+    assert_eq!(answer_ok(&relay).await, 202, "small ones still fit");
+    held.write_all(b" ").await.unwrap();
+    held.read_exact(&mut [0; 12]).await.unwrap();
+    assert_eq!(error(relay.webhook("issues", "d3", &large)).await, (400, "invalid_payload".into()));
+}
+
 async fn answer_ok(relay: &Running) -> u16 {
     answer(relay.webhook("pull_request", "d9", &pull_request(9))).await.0
 }
@@ -290,7 +323,7 @@ async fn an_operator_sees_and_resends_a_delivery() {
     let (_, rest) =
         answer(relay.admin("GET", &format!("/api/deliveries?limit=2&before={}", page["next"]))).await;
     assert_eq!((ids(&rest), &rest["next"]), (vec![json!("d1")], &Value::Null));
-    relay.queue.record("d1", "claude", queue::Finish::new("failed", "the model refused")).await.unwrap();
+    relay.queue.record("d1", "claude", 0, queue::Finish::new("failed", "the model refused")).await.unwrap();
     let (_, dead) =
         answer(relay.admin("GET", "/api/deliveries?state=dead&target=claude&repository=o/r")).await;
     assert_eq!(ids(&dead), ["d1"]);
@@ -302,6 +335,11 @@ async fn an_operator_sees_and_resends_a_delivery() {
     assert_eq!(answer(relay.admin("POST", "/api/deliveries/d1/redeliver")).await.0, 202);
     let (_, shown) = answer(relay.admin("GET", "/api/deliveries/d1")).await;
     assert_eq!((&shown["redelivery"], &shown["targets"][0]["error"]), (&json!(1), &Value::Null));
+    assert_eq!(
+        error(relay.admin("POST", "/api/deliveries/d1/redeliver")).await,
+        (409, "nothing_to_redeliver".into())
+    );
+    assert_eq!(error(relay.admin("GET", "/api/deliveries?limit=many")).await, (400, "invalid_query".into()));
     assert_eq!(error(relay.admin("GET", "/api/deliveries/unknown")).await.0, 404);
     assert_eq!(error(relay.admin("POST", "/api/deliveries/unknown/redeliver")).await.0, 404);
     let (status, test) = answer(relay.admin("POST", "/test-webhook")).await;

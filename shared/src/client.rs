@@ -15,6 +15,8 @@ use crate::{
 
 /// Establishing a connection, to anywhere: a tunnel that hangs is found soon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept.
+const IDLE: Duration = Duration::from_secs(5);
 /// The largest answer one of our services gives.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 
@@ -31,6 +33,8 @@ pub fn http(timeout: Option<Duration>) -> reqwest::Result<reqwest::Client> {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .tcp_nodelay(true)
+        // Shorter than our servers keep an idle connection, so that no request meets one that is just being closed.
+        .pool_idle_timeout(IDLE)
         .user_agent(concat!("ai-relay/", env!("CARGO_PKG_VERSION")));
     match timeout {
         Some(timeout) => builder.timeout(timeout).build(),
@@ -93,17 +97,28 @@ impl Answer {
 #[derive(Debug, Clone)]
 pub struct SignedClient {
     http: reqwest::Client,
+    service: &'static str,
     base: Url,
     keys: SigningKeys,
 }
 
 impl SignedClient {
-    /// A client for the service at `base`; `timeout` is for a whole call.
+    /// A client for the service of that name at `base`; `timeout` is for a whole call.
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub fn new(base: Url, keys: SigningKeys, timeout: Duration) -> reqwest::Result<Self> {
-        Ok(Self { http: http(Some(timeout))?, base, keys })
+    pub fn new(
+        service: &'static str,
+        base: Url,
+        keys: SigningKeys,
+        timeout: Duration,
+    ) -> reqwest::Result<Self> {
+        Ok(Self { http: http(Some(timeout))?, service, base, keys })
+    }
+
+    /// The service's name.
+    pub fn service(&self) -> &'static str {
+        self.service
     }
 
     /// The service's base URL.
@@ -124,7 +139,8 @@ impl SignedClient {
     /// # Errors
     /// [`CallError`]; an error status is an [`Answer`].
     pub async fn get(&self, path_and_query: &str, timeout: Option<Duration>) -> Result<Answer, CallError> {
-        let id = uuid::Uuid::new_v4().to_string();
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        let id = signature::bound_id("GET", self.service, path, &uuid::Uuid::new_v4().to_string());
         self.call(Method::GET, path_and_query, &id, Bytes::new(), timeout).await
     }
 

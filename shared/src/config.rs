@@ -16,7 +16,7 @@ use anyhow::{Context, bail};
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, parser::ValueSource};
 use secrecy::SecretString;
 
-use crate::{signature::SigningKeys, telemetry::LogFormat};
+use crate::{server::Limits, signature::SigningKeys, telemetry::LogFormat};
 
 /// The settings that every service has.
 #[derive(Debug, Clone, Args)]
@@ -43,8 +43,8 @@ pub struct ServiceArgs {
     #[arg(long, env = "RELAY_SIGNING_KEY_FILE", value_name = "FILE")]
     pub relay_signing_key_file: Option<PathBuf>,
     /// Most connections open at a time
-    #[arg(long, env = "MAX_CONNECTIONS", default_value = "4096")]
-    pub max_connections: usize,
+    #[arg(long, env = "MAX_CONNECTIONS", default_value = "4096", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
     /// How log lines are written
     #[arg(long, env = "LOG_FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
@@ -54,6 +54,11 @@ pub struct ServiceArgs {
 }
 
 impl ServiceArgs {
+    /// The limits of the listener.
+    pub fn limits(&self) -> Limits {
+        Limits { connections: self.max_connections as usize, ..Limits::default() }
+    }
+
     /// Where the service listens.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.listen, self.port)
@@ -241,6 +246,28 @@ fn scalar(value: &toml::Value) -> Option<String> {
     }
 }
 
+/// A URL with the password it should not have, made showable.
+fn without_password(text: &str) -> String {
+    match url::Url::parse(text) {
+        Ok(mut url) if url.password().is_some() || !url.username().is_empty() => {
+            let _ = (url.set_username("redacted"), url.set_password(None));
+            url.to_string()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Refuses a URL with a user or password: it would be shown in logs and health reports.
+///
+/// # Errors
+/// It has one.
+pub fn plain_url(name: &str, url: &url::Url) -> anyhow::Result<()> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(());
+    }
+    bail!("{name} must not contain a user or password: requests are signed, and URLs are logged");
+}
+
 /// What is hidden and no secret is the process's surroundings, such as PATH, and nothing to set.
 fn is_setting(arg: &Arg) -> bool {
     let surroundings = arg.is_hide_set() && !arg.is_hide_env_values_set();
@@ -261,6 +288,7 @@ fn settings(command: &Command, matches: &ArgMatches, from_file: &BTreeSet<String
             _ if from_file.contains(&name) => "file",
             _ => "default",
         };
+        let value = value.map(|text| without_password(&text));
         let value = if arg.is_hide_env_values_set() { value.map(|_| "<redacted>".to_owned()) } else { value };
         Setting { name, value, source }
     };

@@ -40,6 +40,9 @@ pub struct Outcome {
     pub seq: u64,
     /// The delivery that ended.
     pub delivery: String,
+    /// The round that it ended: the envelope's `redelivery`. An outcome of an earlier round than the relay's own is old.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redelivery: u32,
     /// How it ended.
     pub state: State,
     /// One sentence for a person.
@@ -52,6 +55,10 @@ pub struct Outcome {
     pub detail: Map<String, Value>,
     /// When it ended.
     pub finished_at: Timestamp,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// The answer of `GET /outcomes?after=SEQ&wait=SECONDS`.

@@ -6,7 +6,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use bytes::{Bytes, BytesMut};
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode, header::AUTHORIZATION};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1};
@@ -47,7 +47,8 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             head_bytes: 32 * 1024,
             headers: 100,
-            drain: Duration::from_secs(10),
+            // Less than the 10 s after which Docker and systemd's users expect an end.
+            drain: Duration::from_secs(8),
         }
     }
 }
@@ -146,15 +147,58 @@ fn harden(
     trace.layer(panics.layer(router))
 }
 
+/// Memory for bodies that are being received. A sender is known only after its body was read, so all senders share it:
+/// many large ones cannot fill the machine. It is charged as bytes arrive, so that announcing a large body costs others
+/// nothing. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct BodyMemory(Arc<Semaphore>);
+
+impl BodyMemory {
+    /// `mebibytes` in total, at least 32.
+    pub fn new(mebibytes: u32) -> Self {
+        Self(Arc::new(Semaphore::new(mebibytes.clamp(32, 1 << 20) as usize * 1024)))
+    }
+
+    fn charge(&self, share: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), ApiError> {
+        let kibibytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let busy = |_| {
+            ApiError::unavailable(
+                "busy",
+                "too much is being received at a time; send it again later",
+                Duration::from_secs(5),
+            )
+        };
+        let more = Arc::clone(&self.0).try_acquire_many_owned(kibibytes).map_err(busy)?;
+        match share {
+            Some(share) => share.merge(more),
+            None => *share = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// A body, and its share of the memory for bodies until it is dropped.
+#[derive(Debug)]
+pub struct ReadBody {
+    /// The whole body.
+    pub bytes: Bytes,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
 /// Reads a whole body of at most `limit` bytes within `deadline`, however slowly its pieces come.
 ///
 /// # Errors
-/// 413 when it is larger, 408 when it takes longer, 400 when the connection breaks.
-pub async fn read_body(mut body: Body, limit: usize, deadline: Duration) -> Result<Bytes, ApiError> {
+/// 413 when it is larger, 408 when it takes longer, 503 when there is no memory for it, 400 when the connection breaks.
+pub async fn read_body(
+    mut body: Body,
+    limit: usize,
+    deadline: Duration,
+    memory: &BodyMemory,
+) -> Result<ReadBody, ApiError> {
     let until = Instant::now() + deadline;
-    let mut bytes =
-        BytesMut::with_capacity(usize::try_from(body.size_hint().lower()).unwrap_or(limit).min(limit));
-    let mut received = 0_usize;
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
+    let mut bytes = BytesMut::with_capacity(announced.min(limit).min(64 * 1024));
+    let (mut received, mut share) = (0_usize, None);
     loop {
         let frame = match timeout_at(until, body.frame()).await {
             Err(_) => return Err(too_slow(deadline)),
@@ -169,10 +213,21 @@ pub async fn read_body(mut body: Body, limit: usize, deadline: Duration) -> Resu
             break;
         }
         if received <= limit {
+            memory.charge(&mut share, data.len())?;
             bytes.extend_from_slice(&data);
         }
     }
-    if received > limit { Err(too_large(limit)) } else { Ok(bytes.freeze()) }
+    if received > limit {
+        Err(too_large(limit))
+    } else {
+        Ok(ReadBody { bytes: bytes.freeze(), _share: share })
+    }
+}
+
+/// The token of `Authorization: Bearer …` (RFC 6750; the scheme's case does not matter, RFC 9110 section 11.1).
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 fn too_slow(deadline: Duration) -> ApiError {
@@ -207,9 +262,9 @@ mod tests {
 
     async fn start(limits: Limits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let echo = async |request: Request| {
-            read_body(request.into_body(), 1000, Duration::from_millis(200))
-                .await
-                .map(|bytes| bytes.len().to_string())
+            let memory = BodyMemory::new(32);
+            let read = read_body(request.into_body(), 1000, Duration::from_millis(200), &memory).await;
+            read.map(|body| body.bytes.len().to_string())
         };
         let crash = async || -> &'static str { panic!("boom") };
         let router = Router::new().route("/echo", post(echo)).route("/crash", get(crash));

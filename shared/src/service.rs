@@ -90,7 +90,7 @@ pub async fn bind(service: &ServiceArgs) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// A token that is cancelled by SIGTERM or SIGINT.
+/// A token that is cancelled by SIGTERM or SIGINT; a second signal ends the process at once.
 ///
 /// # Errors
 /// The process cannot listen for signals.
@@ -104,6 +104,12 @@ pub fn stop_signal() -> anyhow::Result<CancellationToken> {
             _ = interrupt.recv() => tracing::info!("SIGINT: finishing open work, then stopping"),
         }
         stopped.cancel();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("a second signal: stopping at once; what is cut off goes on at the next start");
+        std::process::exit(130);
     });
     Ok(stop)
 }

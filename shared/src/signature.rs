@@ -246,6 +246,24 @@ impl SigningKeys {
     }
 }
 
+/// The id of a request without a body. The scheme signs the body but neither method nor path nor host, so they stand
+/// in the id: whoever records the request on one port cannot use it for another route or service.
+pub fn bound_id(method: &str, service: &str, path: &str, nonce: &str) -> String {
+    format!("{}{nonce}", binding(method, service, path))
+}
+
+/// Whether an id that a request without a body was signed with allows this route. An id that is bound to nothing is
+/// the sender's own risk.
+pub fn is_bound_elsewhere(id: &str, method: &str, service: &str, path: &str) -> bool {
+    id.starts_with(BOUND) && !id.starts_with(&binding(method, service, path))
+}
+
+const BOUND: &str = "bound:";
+
+fn binding(method: &str, service: &str, path: &str) -> String {
+    format!("{BOUND}{method}:{service}:{path}:")
+}
+
 /// SHA-256 of a body: recognises the same body under another id.
 pub fn digest(body: &[u8]) -> [u8; 32] {
     Sha256::digest(body).into()
@@ -349,6 +367,17 @@ mod tests {
         assert!(keys.verify_answer(Some(&header), "m2", 202, Bytes::from("{}")).is_err());
         assert!(keys.verify_answer(Some(&header), "m1", 200, Bytes::from("{}")).is_err());
         assert_eq!(keys.verify_answer(None, "m1", 202, Bytes::new()).unwrap_err(), SignatureError::Missing);
+    }
+
+    #[test]
+    fn a_request_without_a_body_is_good_for_one_route_of_one_service() {
+        let id = bound_id("GET", "claude-endpoint", "/readyz", "n1");
+        let elsewhere = |method, service, path| is_bound_elsewhere(&id, method, service, path);
+        assert!(!elsewhere("GET", "claude-endpoint", "/readyz"));
+        assert!(elsewhere("DELETE", "claude-endpoint", "/readyz"));
+        assert!(elsewhere("GET", "ollama-endpoint", "/readyz"));
+        assert!(elsewhere("GET", "claude-endpoint", "/memory/search"));
+        assert!(!is_bound_elsewhere("a-plain-id", "GET", "claude-endpoint", "/readyz"));
     }
 
     proptest! {

@@ -13,8 +13,8 @@ const WAITING: usize = 4096;
 /// The most commands that share a transaction: bounds how long the first of them waits for its answer.
 const GROUP: usize = 256;
 
-/// Runs a command; the returned closure answers the caller, told whether the commit succeeded.
-type Command = Box<dyn FnOnce(&Connection) -> Answer + Send>;
+/// Runs a command, or learns why it cannot; the returned closure answers the caller, told whether the commit succeeded.
+type Command = Box<dyn FnOnce(Result<&Connection, &str>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 /// A connection's thread, as its users see it.
@@ -40,7 +40,7 @@ impl Handle {
     pub(super) fn reader(connection: Connection) -> Result<Self> {
         Self::start("queue-reader", move |mut commands| {
             while let Some(command) = commands.blocking_recv() {
-                command(&connection)(Ok(()));
+                command(Ok(&connection))(Ok(()));
             }
         })
     }
@@ -52,20 +52,25 @@ impl Handle {
         Ok(Self(sender))
     }
 
-    /// Runs `work` on the thread. A write has been committed when this returns.
+    /// Runs `work` on the thread. A write has been committed when this returns, and `committed` has been called on the
+    /// thread, also when the caller has gone away meanwhile.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        committed: impl FnOnce() + Send + 'static,
     ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
         let command: Command = Box::new(move |connection| {
-            let result = work(connection);
-            Box::new(move |committed| {
-                let result = match committed {
-                    Ok(()) => result,
-                    Err(why) => result.and(Err(Error::Store(why))),
-                };
-                // A caller that has gone away does not need the answer.
+            let result = match connection {
+                Ok(connection) => work(connection),
+                Err(why) => Err(Error::Store(why.to_owned())),
+            };
+            Box::new(move |commit| {
+                // A command's own error tells more than that of the group's commit.
+                let result = result.and_then(|value| commit.map(|()| value).map_err(Error::Store));
+                if result.is_ok() {
+                    committed();
+                }
                 let _ = sender.send(result);
             })
         });
@@ -78,22 +83,22 @@ impl Handle {
 fn commit_together(connection: &Connection, group: Vec<Command>) {
     let mut answers = Vec::with_capacity(group.len());
     let mut outcome = connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| error.to_string());
-    if outcome.is_ok() {
-        for command in group {
-            answers.push(command(connection));
-            // A full disk or an I/O error makes SQLite roll back the whole transaction by itself.
-            if connection.is_autocommit() {
-                outcome =
-                    Err("the transaction was rolled back: the disk is full or cannot be written".to_owned());
-                break;
-            }
+    for command in group {
+        answers.push(command(outcome.as_ref().map(|()| connection).map_err(String::as_str)));
+        // A full disk or an I/O error makes SQLite roll back the whole transaction by itself.
+        if outcome.is_ok() && connection.is_autocommit() {
+            outcome =
+                Err("the transaction was rolled back: the disk is full or cannot be written".to_owned());
         }
     }
     if outcome.is_ok() {
         outcome = connection.execute_batch("COMMIT").map_err(|error| error.to_string());
     }
-    if outcome.is_err() && !connection.is_autocommit() {
-        let _ = connection.execute_batch("ROLLBACK");
+    if let Err(error) = &outcome {
+        tracing::error!(error, commands = answers.len(), "a group of writes failed; their callers are told");
+        if !connection.is_autocommit() {
+            let _ = connection.execute_batch("ROLLBACK");
+        }
     }
     for answer in answers {
         answer(outcome.clone());

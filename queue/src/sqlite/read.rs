@@ -10,20 +10,23 @@ use crate::model::{
 /// The most history entries shown for a job: the newest.
 const MOST_HISTORY: i64 = 200;
 
-pub(super) fn next_due(db: &Connection, lane: &str) -> Result<Option<Timestamp>> {
+/// A job that is due and still waits, waits for another of its key: that one's end is a change, not a time.
+pub(super) fn next_due(db: &Connection, lane: &str, now: Timestamp) -> Result<Option<Timestamp>> {
     let mut statement = db.prepare_cached(
-        "SELECT min(iif(state = 'pending', due_at, leased_until)) FROM jobs WHERE lane = ? AND state IN ('pending', 'leased')",
+        "SELECT min(at) FROM (SELECT min(due_at) AS at FROM jobs WHERE lane = ?1 AND first = 1 AND state = 'pending' AND due_at > ?2
+                              UNION ALL SELECT min(leased_until) FROM jobs WHERE lane = ?1 AND first = 1 AND state = 'leased')",
     )?;
-    let due: Option<i64> = statement.query_row([lane], |row| row.get(0))?;
+    let due: Option<i64> = statement.query_row(params![lane, now.as_millisecond()], |row| row.get(0))?;
     Ok(due.map(time))
 }
 
+/// A job whose payload is still compressed.
 pub(super) fn leased_job(db: &Connection, seq: i64) -> Result<Job> {
     let mut statement = db.prepare_cached(
         "SELECT j.seq, j.token, d.id, d.event, j.lane, j.key, j.attempts, j.first_attempt_at, d.redelivery, d.received_at, d.payload, j.checkpoint
          FROM jobs j JOIN deliveries d ON d.seq = j.delivery WHERE j.seq = ?",
     )?;
-    let job = statement.query_row([seq], |row| {
+    Ok(statement.query_row([seq], |row| {
         Ok(Job {
             seq: row.get(0)?,
             token: row.get(1)?,
@@ -38,10 +41,7 @@ pub(super) fn leased_job(db: &Connection, seq: i64) -> Result<Job> {
             payload: row.get(10)?,
             checkpoint: row.get(11)?,
         })
-    })?;
-    let payload = zstd::decode_all(&job.payload[..])
-        .map_err(|error| Error::Store(format!("payload of {}: {error}", job.id)))?;
-    Ok(Job { payload, ..job })
+    })?)
 }
 
 const DELIVERY: &str =
@@ -129,7 +129,7 @@ fn history(db: &Connection, job: i64) -> Result<Vec<HistoryEntry>> {
 
 pub(super) fn finished(db: &Connection, after: u64, most: usize) -> Result<Vec<Finished>> {
     let mut statement = db.prepare_cached(
-        "SELECT j.finished_seq, d.id, j.lane, j.finish, j.finished_at FROM jobs j JOIN deliveries d ON d.seq = j.delivery
+        "SELECT j.finished_seq, d.id, j.lane, j.finish, j.finished_at, d.redelivery FROM jobs j JOIN deliveries d ON d.seq = j.delivery
          WHERE j.finished_seq > ? ORDER BY j.finished_seq LIMIT ?",
     )?;
     let after = i64::try_from(after).unwrap_or(i64::MAX);
@@ -142,6 +142,7 @@ pub(super) fn finished(db: &Connection, after: u64, most: usize) -> Result<Vec<F
             seq: row.get(0)?,
             id: row.get(1)?,
             lane: row.get(2)?,
+            redelivery: row.get(5)?,
             finish,
             finished_at: time(row.get(4)?),
         });

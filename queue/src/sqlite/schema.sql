@@ -23,6 +23,7 @@ CREATE TABLE jobs (
   grp              TEXT,
   version          INTEGER,
   state            TEXT    NOT NULL CHECK (state IN ('pending', 'leased', 'done', 'dead', 'superseded')),
+  first            INTEGER NOT NULL,  -- 1: the one open job of its key that may be worked on; the others wait for it
   attempts         INTEGER NOT NULL DEFAULT 0,
   first_attempt_at INTEGER,
   due_at           INTEGER NOT NULL,
@@ -36,8 +37,10 @@ CREATE TABLE jobs (
   finished_seq     INTEGER UNIQUE,
   UNIQUE (delivery, lane)
 ) STRICT;
-CREATE INDEX jobs_open ON jobs (lane, seq) WHERE state IN ('pending', 'leased');
+CREATE INDEX jobs_first ON jobs (lane, seq) WHERE first = 1;
+CREATE INDEX jobs_due ON jobs (lane, due_at) WHERE first = 1 AND state = 'pending';
 CREATE INDEX jobs_open_by_key ON jobs (lane, key, seq) WHERE state IN ('pending', 'leased');
+CREATE INDEX jobs_open ON jobs (lane, seq) WHERE state IN ('pending', 'leased');
 CREATE INDEX jobs_by_group ON jobs (lane, grp, version) WHERE grp IS NOT NULL;
 CREATE INDEX jobs_dead ON jobs (lane, seq) WHERE state = 'dead';
 

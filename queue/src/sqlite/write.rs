@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::read;
 use crate::{
     Settlement,
-    model::{Error, Finish, Job, JobState, NewDelivery, Put, Replaces, Result, Route},
+    model::{Error, Finish, Job, JobState, NewDelivery, Put, Redelivered, Replaces, Result, Route},
 };
 
 /// The longest error text kept.
@@ -95,7 +95,11 @@ fn put_again(db: &Connection, delivery: &NewDelivery, seq: i64, known: u32, now:
 
 fn add_job(db: &Connection, delivery: i64, route: &Route, now: Timestamp) -> Result<()> {
     let job: i64 = db
-        .prepare_cached("INSERT INTO jobs (delivery, lane, key, grp, version, state, due_at) VALUES (?, ?, ?, ?, ?, 'pending', ?) RETURNING seq")?
+        .prepare_cached(
+            "INSERT INTO jobs (delivery, lane, key, grp, version, state, first, due_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, 'pending', NOT EXISTS (SELECT 1 FROM jobs WHERE lane = ?2 AND key = ?3 AND first = 1
+                     AND state IN ('pending', 'leased')), ?6) RETURNING seq",
+        )?
         .query_row(
             params![
                 delivery,
@@ -114,7 +118,7 @@ fn add_job(db: &Connection, delivery: i64, route: &Route, now: Timestamp) -> Res
 }
 
 /// Among a group's jobs the newest version counts: an older one that has not been begun is superseded, and so is this
-/// one if it is itself late. One that has been begun may have had effects: it is due at once, and finds out by itself.
+/// one if it is itself late. One that has been begun may have had effects, and finds out by itself.
 fn supersede(db: &Connection, job: i64, lane: &str, replaces: &Replaces, now: Timestamp) -> Result<()> {
     let Replaces { group, version } = replaces;
     let newer = "SELECT 1 FROM jobs WHERE lane = ? AND grp = ? AND version > ? AND state <> 'dead'";
@@ -124,19 +128,14 @@ fn supersede(db: &Connection, job: i64, lane: &str, replaces: &Replaces, now: Ti
         return end(db, job, JobState::Superseded, &finish, None, now);
     }
     // Two of the same version may have arrived in either order, so both are worked on.
-    let older: Vec<(i64, u32)> = db
+    let older: Vec<i64> = db
         .prepare_cached(
-            "SELECT seq, attempts FROM jobs WHERE lane = ? AND grp = ? AND version < ? AND state = 'pending'",
+            "SELECT seq FROM jobs WHERE lane = ? AND grp = ? AND version < ? AND state = 'pending' AND attempts = 0",
         )?
-        .query_map(params![lane, group, version], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map(params![lane, group, version], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    for (older, attempts) in older {
-        if attempts == 0 {
-            end(db, older, JobState::Superseded, &finish, None, now)?;
-        } else {
-            db.prepare_cached("UPDATE jobs SET due_at = ? WHERE seq = ?")?
-                .execute(params![now.as_millisecond(), older])?;
-        }
+    for older in older {
+        end(db, older, JobState::Superseded, &finish, None, now)?;
     }
     Ok(())
 }
@@ -151,13 +150,8 @@ pub(super) fn lease(
     let now_ms = now.as_millisecond();
     let due: Vec<i64> = db
         .prepare_cached(
-            "SELECT seq FROM jobs AS j WHERE lane = ?1 AND state IN ('pending', 'leased')
-               AND (state = 'pending' AND due_at <= ?2 OR state = 'leased' AND leased_until <= ?2)
-               AND NOT EXISTS (SELECT 1 FROM jobs AS e WHERE e.lane = ?1 AND e.key = j.key AND e.seq < j.seq
-                               AND e.state IN ('pending', 'leased'))
-               AND NOT EXISTS (SELECT 1 FROM jobs AS e WHERE e.lane = ?1 AND e.key = j.key AND e.seq > j.seq
-                               AND e.state IN ('pending', 'leased') AND e.state = 'leased' AND e.leased_until > ?2)
-             ORDER BY seq LIMIT ?3",
+            "SELECT seq FROM jobs WHERE lane = ?1 AND first = 1
+               AND (state = 'pending' AND due_at <= ?2 OR state = 'leased' AND leased_until <= ?2) ORDER BY seq LIMIT ?3",
         )?
         .query_map(params![lane, now_ms, i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
@@ -195,7 +189,7 @@ pub(super) fn settle(db: &Connection, job: i64, token: i64, how: Settlement, now
         Settlement::Release => {
             db.prepare_cached(
                 "UPDATE jobs SET state = 'pending', token = NULL, leased_until = NULL, attempts = attempts - 1,
-                        first_attempt_at = iif(attempts = 1, NULL, first_attempt_at) WHERE seq = ?",
+                        first_attempt_at = NULL WHERE seq = ?",
             )?
             .execute([job])?;
             Ok(())
@@ -225,11 +219,24 @@ fn end(
         .prepare_cached("UPDATE feed SET last = last + 1 RETURNING last")?
         .query_row([], |row| row.get(0))?;
     db.prepare_cached(
-        "UPDATE jobs SET state = ?2, leased_until = NULL, error = ?3, finish = ?4, outcome = ?5, finished_at = ?6,
+        "UPDATE jobs SET state = ?2, first = 0, leased_until = NULL, error = ?3, finish = ?4, outcome = ?5, finished_at = ?6,
                 finished_seq = ?7 WHERE seq = ?1",
     )?
     .execute(params![job, state.as_str(), error, json, finish.state, now.as_millisecond(), position])?;
+    promote(db, job)?;
     note(db, job, now, &finish.state, Some(&finish.summary))
+}
+
+/// Lets the next open job of an ended job's key be worked on, unless one is.
+fn promote(db: &Connection, ended: i64) -> Result<()> {
+    db.prepare_cached(
+        "UPDATE jobs SET first = 1 WHERE seq = (
+           SELECT min(open.seq) FROM jobs ended JOIN jobs open ON open.lane = ended.lane AND open.key = ended.key
+           WHERE ended.seq = ?1 AND open.state IN ('pending', 'leased')
+           HAVING max(open.first) = 0)",
+    )?
+    .execute([ended])?;
+    Ok(())
 }
 
 fn note(db: &Connection, job: i64, at: Timestamp, what: &str, detail: Option<&str>) -> Result<()> {
@@ -258,16 +265,27 @@ fn held(db: &Connection, job: i64, token: i64) -> Result<()> {
     if statement.exists([job, token])? { Ok(()) } else { Err(Error::LeaseLost) }
 }
 
-pub(super) fn record(db: &Connection, id: &str, lane: &str, finish: &Finish, now: Timestamp) -> Result<bool> {
+pub(super) fn record(
+    db: &Connection,
+    id: &str,
+    lane: &str,
+    redelivery: u32,
+    finish: &Finish,
+    now: Timestamp,
+) -> Result<bool> {
     let mut statement = db.prepare_cached(
-        "SELECT j.seq, j.finish, j.state IN ('pending', 'leased') FROM jobs j JOIN deliveries d ON d.seq = j.delivery
+        "SELECT j.seq, j.finish, j.state IN ('pending', 'leased'), d.redelivery FROM jobs j JOIN deliveries d ON d.seq = j.delivery
          WHERE d.id = ? AND j.lane = ?",
     )?;
-    let found: Option<(i64, Option<String>, bool)> =
-        statement.query_row([id, lane], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-    let Some((job, before, open)) = found else { return Ok(false) };
-    // The same outcome can be told twice when a feed is read again.
-    if before.and_then(|json| serde_json::from_str::<Finish>(&json).ok()).as_ref() == Some(finish) {
+    let found: Option<(i64, Option<String>, bool, u32)> = statement
+        .query_row([id, lane], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .optional()?;
+    let Some((job, before, open, asked)) = found else { return Ok(false) };
+    // What an earlier round came to is no outcome of the one that was asked for since; and the same outcome can be
+    // told twice when a feed is read again.
+    if redelivery < asked
+        || before.and_then(|json| serde_json::from_str::<Finish>(&json).ok()).as_ref() == Some(finish)
+    {
         return Ok(true);
     }
     if open {
@@ -283,11 +301,12 @@ pub(super) fn redeliver(
     id: &str,
     lane: Option<&str>,
     now: Timestamp,
-) -> Result<Option<u32>> {
+) -> Result<Option<Redelivered>> {
     let Some((seq, redelivery)) = known(db, id)? else { return Ok(None) };
-    db.prepare_cached("UPDATE deliveries SET redelivery = redelivery + 1 WHERE seq = ?")?.execute([seq])?;
-    revive(db, seq, lane, true, now)?;
-    Ok(Some(redelivery + 1))
+    let jobs = revive(db, seq, lane, true, now)?;
+    let count = if jobs > 0 { redelivery + 1 } else { redelivery };
+    db.prepare_cached("UPDATE deliveries SET redelivery = ? WHERE seq = ?")?.execute(params![count, seq])?;
+    Ok(Some(Redelivered { count, jobs }))
 }
 
 /// Sends a delivery's dead jobs on their way again, or all that have ended.
@@ -301,7 +320,9 @@ fn revive(db: &Connection, delivery: i64, lane: Option<&str>, all: bool, now: Ti
         .collect::<rusqlite::Result<_>>()?;
     for &job in &jobs {
         db.prepare_cached(
-            "UPDATE jobs SET state = 'pending', attempts = 0, first_attempt_at = NULL, token = NULL, due_at = ?2, error = NULL, finish = NULL,
+            "UPDATE jobs SET state = 'pending', first = NOT EXISTS (SELECT 1 FROM jobs other WHERE other.lane = jobs.lane
+                    AND other.key = jobs.key AND other.first = 1 AND other.state IN ('pending', 'leased')),
+                    attempts = 0, first_attempt_at = NULL, token = NULL, due_at = ?2, error = NULL, finish = NULL,
                     outcome = NULL, finished_at = NULL, finished_seq = NULL WHERE seq = ?1",
         )?
         .execute(params![job, now.as_millisecond()])?;
