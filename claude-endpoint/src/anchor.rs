@@ -117,7 +117,8 @@ struct Place {
 
 impl Place {
     fn comment(self, finding: Finding) -> InlineComment {
-        let committable = self.committable && finding.suggestion.is_some();
+        // nobody should commit with one click what they cannot see
+        let committable = self.committable && finding.suggestion.as_deref().is_some_and(text::is_plain);
         let start_line = (self.first < self.last).then_some(self.first);
         InlineComment { finding, path: self.path, side: self.side, start_line, line: self.last, committable }
     }

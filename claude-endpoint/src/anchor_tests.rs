@@ -150,3 +150,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_reader_cannot_see_cannot_be_committed() {
+    let hiding = Finding {
+        suggestion: Some("let new = compute();\u{202E} // \u{200B}".into()),
+        ..finding(11, 11, Side::Right, "let new = compute();")
+    };
+    assert_eq!(one(hiding), Ok((Side::Right, None, 11, false)));
+}

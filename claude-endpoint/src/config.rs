@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, ValueEnum};
 use secrecy::SecretString;
-use shared::config::{Defaults, Loaded, ServiceArgs, secret};
+use shared::config::{Defaults, Loaded, ServiceArgs, plain_url, secret};
 use shared::service::Verb;
 use shared::signature::SigningKeys;
 use url::Url;
@@ -199,6 +199,16 @@ impl Cli {
         &self.service
     }
 
+    fn urls(&self) -> impl Iterator<Item = (&'static str, &Url)> {
+        let anthropic = self.reviewer.anthropic_base_url.as_ref().map(|url| ("ANTHROPIC_BASE_URL", url));
+        let always = [
+            ("GITHUB_API_URL", &self.github.github_api_url),
+            ("MEMORY_URL", &self.review.memory_url),
+            ("OLLAMA_URL", &self.reviewer.ollama_url),
+        ];
+        always.into_iter().chain(anthropic)
+    }
+
     /// Checks the settings and reads the secrets.
     ///
     /// # Errors
@@ -207,6 +217,9 @@ impl Cli {
         let Self { service, github, reviewer, review, .. } = self;
         ensure!(review.review_concurrency > 0, "REVIEW_CONCURRENCY must be at least 1");
         ensure!(review.review_token_budget >= 4_000, "REVIEW_TOKEN_BUDGET must be at least 4000 tokens");
+        for (name, url) in self.urls() {
+            plain_url(name, url)?;
+        }
         ensure!(reviewer.review_timeout > 0, "REVIEW_TIMEOUT must be at least 1 second");
         let github_token =
             secret("GITHUB_TOKEN", github.github_token.as_ref(), github.github_token_file.as_deref())?;
@@ -227,7 +240,7 @@ impl Cli {
                 token_budget: review.review_token_budget,
                 drafts: review.review_drafts,
             },
-            server: shared::server::Limits { connections: service.max_connections, ..Default::default() },
+            server: service.limits(),
         })
     }
 }
@@ -326,6 +339,11 @@ mod tests {
         let error = |flags: &[&str]| format!("{:#}", config(flags).unwrap_err());
         assert!(error(&["--review-concurrency", "0"]).contains("REVIEW_CONCURRENCY"));
         assert!(error(&["--reviewer", "anthropic"]).contains("ANTHROPIC_API_KEY"));
+        for name in ["GITHUB_API_URL", "ANTHROPIC_BASE_URL", "MEMORY_URL", "OLLAMA_URL"] {
+            let flag = format!("--{}", name.to_lowercase().replace('_', "-"));
+            let error = error(&[flag.as_str(), "https://ann:canary@example.org"]);
+            assert!(error.contains(name) && !error.contains("canary"), "{error}");
+        }
         let fine = config(&[
             "--github-token",
             "ghp_canary",

@@ -13,6 +13,8 @@ use std::str::Chars;
 pub struct Diff {
     /// In the order of the diff.
     pub files: Vec<File>,
+    /// Changed files that GitHub did not list, at least so many.
+    pub unlisted: usize,
 }
 
 /// One changed file.
@@ -115,7 +117,7 @@ pub fn parse(text: &str) -> Result<Diff, ParseError> {
             return Err(input.error("expected `diff --git`, or `@@` after a complete hunk"));
         }
     }
-    Ok(Diff { files })
+    Ok(Diff { files, unlisted: 0 })
 }
 
 /// Reads the hunks alone, as the `patch` of GitHub's files API has them.

@@ -3,20 +3,21 @@
 use std::time::Duration;
 
 use http::Method;
+use jiff::Timestamp;
 use octocrab::Octocrab;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::time::Instant;
 
 use crate::anchor::InlineComment;
-use crate::diff::{self, Diff, File, Unreadable};
+use crate::diff::{self, Diff, File};
 use crate::marker::{Bond, Marker};
 use crate::{render, verdict::Side};
 
 mod transport;
+mod wire;
 
 pub use transport::GithubError;
 use transport::{DIFF, JSON, send};
@@ -24,6 +25,8 @@ use transport::{DIFF, JSON, send};
 const PER_PAGE: usize = 100;
 /// GitHub lists at most 3,000 files of a pull request.
 const MOST_FILE_PAGES: usize = 30;
+/// GitHub lists at most so many files of a comparison, and does not say how many there are.
+const MOST_COMPARED: usize = 300;
 /// Reviews or comments that are looked through for our own.
 const MOST_REVIEW_PAGES: usize = 30;
 
@@ -35,9 +38,11 @@ pub type Result<T> = std::result::Result<T, GithubError>;
 pub struct Github {
     crab: Octocrab,
     has_token: bool,
-    login: OnceCell<String>,
+    login: OnceCell<Option<String>>,
     pacing: Duration,
     last_post: Mutex<Option<Instant>>,
+    /// A rate limit is the token's: nobody calls before this.
+    limited_until: watch::Sender<Option<Instant>>,
 }
 
 /// A pull request as it stands now.
@@ -49,6 +54,12 @@ pub struct Pull {
     pub draft: bool,
     /// The newest commit.
     pub head_sha: String,
+    /// The commit of the branch it is to be merged into.
+    pub base_sha: String,
+    /// How many files it changes.
+    pub changed_files: usize,
+    /// When it changed last.
+    pub updated_at: Option<Timestamp>,
     /// Branch it comes from.
     pub head_ref: String,
     /// Title.
@@ -78,6 +89,7 @@ impl Github {
             login: OnceCell::new(),
             pacing,
             last_post: Mutex::default(),
+            limited_until: watch::Sender::default(),
         })
     }
 
@@ -111,16 +123,21 @@ impl Github {
         Ok(wire.into())
     }
 
-    /// The diff of a pull request; file by file where GitHub does not show it whole.
+    /// The diff between a pull request's base and its head, as its own page shows it: both compare with the merge base,
+    /// but a comparison names its commits. File by file where GitHub does not show it whole.
     ///
     /// # Errors
     /// [`GithubError`].
-    pub async fn pull_diff(&self, repository: &str, number: u64) -> Result<Diff> {
-        let path = format!("{}/pulls/{number}", repo(repository)?);
-        match self.get(&path, DIFF).await {
-            Err(GithubError::TooLarge) => self.files(&format!("{path}/files")).await,
-            whole => parse(&whole?),
-        }
+    pub async fn pull_diff(&self, repository: &str, number: u64, pull: &Pull) -> Result<Diff> {
+        let path = comparison(repository, &pull.base_sha, &pull.head_sha)?;
+        let mut diff = match self.whole_diff(&path).await {
+            Err(GithubError::TooLarge | GithubError::Unexpected(_)) => {
+                self.files(&format!("{}/pulls/{number}/files", repo(repository)?)).await?
+            }
+            whole => whole?,
+        };
+        diff.unlisted = pull.changed_files.saturating_sub(diff.files.len());
+        Ok(diff)
     }
 
     /// The diff of a pushed range; at most the 300 files that GitHub compares where it does not show it whole.
@@ -128,19 +145,27 @@ impl Github {
     /// # Errors
     /// [`GithubError`].
     pub async fn range_diff(&self, repository: &str, before: &str, after: &str) -> Result<Diff> {
-        let path = format!("{}/compare/{}...{}", repo(repository)?, sha(before)?, sha(after)?);
-        match self.get(&path, DIFF).await {
-            Err(GithubError::TooLarge) => {
-                let comparison: wire::Comparison = self.get_json(&path).await?;
-                Ok(Diff { files: comparison.files.into_iter().map(File::from).collect() })
+        let path = comparison(repository, before, after)?;
+        match self.whole_diff(&path).await {
+            Err(GithubError::TooLarge | GithubError::Unexpected(_)) => {
+                let listed: wire::Comparison = self.get_json(&path).await?;
+                let unlisted = usize::from(listed.files.len() >= MOST_COMPARED);
+                Ok(Diff { files: listed.files.into_iter().map(File::from).collect(), unlisted })
             }
-            whole => parse(&whole?),
+            whole => whole,
         }
+    }
+
+    /// A file in an encoding other than UTF-8 loses single characters, never a line.
+    async fn whole_diff(&self, path: &str) -> Result<Diff> {
+        let text = self.get(path, DIFF).await?;
+        diff::parse(&String::from_utf8_lossy(&text))
+            .map_err(|error| GithubError::Unexpected(error.to_string()))
     }
 
     async fn files(&self, path: &str) -> Result<Diff> {
         let files = self.pages::<wire::File>(path, MOST_FILE_PAGES, |_| false).await?;
-        Ok(Diff { files: files.into_iter().map(File::from).collect() })
+        Ok(Diff { files: files.into_iter().map(File::from).collect(), unlisted: 0 })
     }
 
     /// The URL of our own review for this commit, if there is one: same author, valid marker.
@@ -168,14 +193,15 @@ impl Github {
         let login = self.login().await?;
         let is_ours = |posted: &wire::Posted| {
             let author = posted.user.as_ref().map_or("", |user| user.login.as_str());
-            author.eq_ignore_ascii_case(login)
+            login.is_none_or(|login| author.eq_ignore_ascii_case(login))
                 && marker.is_in(posted.body.as_deref().unwrap_or_default(), bond)
         };
         let posted = self.pages(path, MOST_REVIEW_PAGES, is_ours).await?;
         Ok(posted.into_iter().find(is_ours).map(|posted| posted.html_url))
     }
 
-    /// Posts one review as a comment (nobody can approve their own pull request). Returns its URL.
+    /// Posts one review as a comment (nobody can approve their own pull request); `marker` ends each inline comment.
+    /// Returns its URL.
     ///
     /// # Errors
     /// [`GithubError`]; [`GithubError::Unprocessable`] if GitHub refuses a line.
@@ -186,8 +212,9 @@ impl Github {
         head: &str,
         body: &str,
         comments: &[InlineComment],
+        marker: &str,
     ) -> Result<String> {
-        let comments: Vec<Value> = comments.iter().map(comment).collect();
+        let comments: Vec<Value> = comments.iter().map(|one| comment(one, marker)).collect();
         let review = json!({"commit_id": head, "event": "COMMENT", "body": body, "comments": comments});
         self.create(&format!("{}/pulls/{number}/reviews", repo(repository)?), &review).await
     }
@@ -207,14 +234,21 @@ impl Github {
         if let Some(last) = *last {
             tokio::time::sleep_until(last + self.pacing).await;
         }
-        let answer = send(&self.crab, Method::POST, path, JSON, Some(body)).await;
+        let answer = self.call(Method::POST, path, JSON, Some(body)).await;
         *last = Some(Instant::now());
         Ok(decode::<wire::Posted>(&answer?)?.html_url)
     }
 
-    async fn login(&self) -> Result<&str> {
-        let ask = || async { Ok(self.get_json::<wire::User>("/user").await?.login) };
-        self.login.get_or_try_init(ask).await.map(String::as_str)
+    /// Who we are; `None` for the token of a GitHub App, which may not ask. The marker's HMAC alone decides then.
+    async fn login(&self) -> Result<Option<&str>> {
+        let ask = || async {
+            match self.get_json::<wire::User>("/user").await {
+                Ok(user) => Ok(Some(user.login)),
+                Err(GithubError::Forbidden(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        self.login.get_or_try_init(ask).await.map(Option::as_deref)
     }
 
     /// All items of a list, up to `most` pages, or up to the page with an item that satisfies `enough`.
@@ -237,7 +271,28 @@ impl Github {
     }
 
     async fn get(&self, path: &str, accept: &str) -> Result<bytes::Bytes> {
-        send(&self.crab, Method::GET, path, accept, None).await
+        self.call(Method::GET, path, accept, None).await
+    }
+
+    /// One request, unless GitHub has asked for a pause.
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<&Value>,
+    ) -> Result<bytes::Bytes> {
+        let until = *self.limited_until.borrow();
+        if let Some(left) = until.and_then(|until| until.checked_duration_since(Instant::now()))
+            && !left.is_zero()
+        {
+            return Err(GithubError::RateLimited { retry_after: left });
+        }
+        let answer = send(&self.crab, method, path, accept, body).await;
+        if let Err(GithubError::RateLimited { retry_after }) = &answer {
+            self.limited_until.send_replace(Some(Instant::now() + *retry_after));
+        }
+        answer
     }
 
     async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
@@ -247,11 +302,6 @@ impl Github {
 
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|error| GithubError::Unexpected(error.to_string()))
-}
-
-/// A file in an encoding other than UTF-8 loses single characters, never a line.
-fn parse(body: &[u8]) -> Result<Diff> {
-    diff::parse(&String::from_utf8_lossy(body)).map_err(|error| GithubError::Unexpected(error.to_string()))
 }
 
 /// The path of a repository; a name that could change the path of a request is refused.
@@ -267,109 +317,27 @@ fn repo(full_name: &str) -> Result<String> {
     }
 }
 
+fn comparison(repository: &str, base: &str, head: &str) -> Result<String> {
+    Ok(format!("{}/compare/{}...{}", repo(repository)?, sha(base)?, sha(head)?))
+}
+
 fn sha(text: &str) -> Result<&str> {
     let is_sha = (7..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
     if is_sha { Ok(text) } else { Err(GithubError::Unexpected(format!("`{text}` is not a commit id"))) }
 }
 
-fn comment(comment: &InlineComment) -> Value {
+fn comment(comment: &InlineComment, marker: &str) -> Value {
     let side = match comment.side {
         Side::Left => "LEFT",
         Side::Right => "RIGHT",
     };
-    let mut json =
-        json!({"path": comment.path, "line": comment.line, "side": side, "body": render::comment(comment)});
+    let body = render::comment(comment, marker);
+    let mut json = json!({"path": comment.path, "line": comment.line, "side": side, "body": body});
     if let Some(start) = comment.start_line {
         json["start_line"] = start.into();
         json["start_side"] = side.into();
     }
     json
-}
-
-/// GitHub's JSON, as far as we read it.
-mod wire {
-    use super::{Deserialize, Unreadable, diff};
-
-    #[derive(Deserialize)]
-    pub(super) struct User {
-        pub(super) login: String,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Pull {
-        state: String,
-        #[serde(default)]
-        draft: bool,
-        head: Head,
-        title: String,
-        body: Option<String>,
-        user: Option<User>,
-        html_url: String,
-    }
-
-    #[derive(Deserialize)]
-    struct Head {
-        sha: String,
-        #[serde(rename = "ref")]
-        name: String,
-    }
-
-    impl From<Pull> for super::Pull {
-        fn from(pull: Pull) -> Self {
-            Self {
-                open: pull.state == "open",
-                draft: pull.draft,
-                head_sha: pull.head.sha,
-                head_ref: pull.head.name,
-                title: pull.title,
-                body: pull.body.unwrap_or_default(),
-                author: pull.user.map(|user| user.login).unwrap_or_default(),
-                url: pull.html_url,
-            }
-        }
-    }
-
-    /// A review or comment.
-    #[derive(Deserialize)]
-    pub(super) struct Posted {
-        pub(super) html_url: String,
-        pub(super) body: Option<String>,
-        pub(super) user: Option<User>,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Comparison {
-        #[serde(default)]
-        pub(super) files: Vec<File>,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct File {
-        filename: String,
-        previous_filename: Option<String>,
-        status: String,
-        #[serde(default)]
-        changes: u64,
-        patch: Option<String>,
-    }
-
-    impl From<File> for diff::File {
-        fn from(file: File) -> Self {
-            let hunks = file.patch.as_deref().map(diff::parse_hunks).transpose();
-            let unreadable = match (&hunks, file.changes, file.status.as_str()) {
-                (Ok(Some(_)), _, _) | (Ok(None), 0, "renamed" | "copied" | "unchanged" | "changed") => None,
-                (Ok(None), 0, _) => Some(Unreadable::Binary),
-                _ => Some(Unreadable::TooLarge),
-            };
-            let old_path = file.previous_filename.unwrap_or_else(|| file.filename.clone());
-            Self {
-                old_path: (file.status != "added").then_some(old_path),
-                new_path: (file.status != "removed").then_some(file.filename),
-                unreadable,
-                hunks: hunks.ok().flatten().unwrap_or_default(),
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use testkit::scenario::{REVIEWER_TOKEN, Scenario};
 
 use super::*;
 use crate::anchor;
+use crate::diff::Unreadable;
 use crate::verdict::{Category, Finding, Severity};
 
 const REPO: &str = "acme/shop";
@@ -27,15 +28,19 @@ fn bond(head: &str) -> Bond<'_> {
 
 #[tokio::test]
 async fn a_pull_request_and_its_diff_are_read() {
-    let (_stand_in, scenario, client) = github().await;
+    let (stand_in, scenario, client) = github().await;
     let pull = client.pull(REPO, 7).await.unwrap();
     assert!(pull.open && !pull.draft);
     assert_eq!(
         (&pull.head_sha, &pull.title, &pull.author),
         (&scenario.head_sha, &scenario.title, &scenario.author)
     );
-    let diff = client.pull_diff(REPO, 7).await.unwrap();
+    assert_eq!((&pull.base_sha, pull.changed_files), (&scenario.base_sha, 2));
+    assert_eq!(pull.updated_at, Some(scenario.updated_at.parse().unwrap()));
+    let diff = client.pull_diff(REPO, 7, &pull).await.unwrap();
     assert_eq!(diff, diff::parse(&scenario.diff).unwrap());
+    let compared = format!("/repos/acme/shop/compare/{}...{}", scenario.base_sha, scenario.head_sha);
+    assert_eq!(stand_in.count(&get(compared)), 1, "the diff names its commits");
     assert_eq!(client.range_diff(REPO, &scenario.before, &scenario.head_sha).await.unwrap(), diff);
 }
 
@@ -43,6 +48,7 @@ async fn a_pull_request_and_its_diff_are_read() {
 async fn what_is_too_large_is_read_file_by_file() {
     let (stand_in, mut scenario, client) = github().await;
     scenario.number = 8;
+    scenario.head_sha = "00112233445566778899aabbccddeeff00112233".into();
     scenario.diff = (0..350)
         .map(|i| format!("diff --git a/f{i} b/f{i}\n--- a/f{i}\n+++ b/f{i}\n@@ -1 +1 @@\n-{i}\n+new {i}\n"))
         .collect();
@@ -50,11 +56,63 @@ async fn what_is_too_large_is_read_file_by_file() {
         .diff
         .push_str("diff --git a/x.png b/x.png\nindex 1..2 100644\nBinary files a/x.png and b/x.png differ\n");
     scenario.load_into(&stand_in);
-    let diff = client.pull_diff(REPO, 8).await.unwrap();
-    assert_eq!(diff.files.len(), 351);
+    let mut pull = client.pull(REPO, 8).await.unwrap();
+    let diff = client.pull_diff(REPO, 8, &pull).await.unwrap();
+    assert_eq!((diff.files.len(), diff.unlisted), (351, 0));
     assert_eq!(diff.files[349].hunks[0].lines[1].text, "new 349");
     assert_eq!(diff.files[350].unreadable, Some(Unreadable::Binary));
     assert_eq!(stand_in.count(&get("/repos/acme/shop/pulls/8/files")), 4);
+    pull.changed_files = 3_100;
+    assert_eq!(client.pull_diff(REPO, 8, &pull).await.unwrap().unlisted, 3_100 - 351);
+    let pushed = client.range_diff(REPO, &scenario.base_sha, &scenario.head_sha).await.unwrap();
+    assert_eq!((pushed.files.len(), pushed.unlisted), (300, 1), "at the cap nobody knows how many more");
+}
+
+#[tokio::test]
+async fn a_diff_that_cannot_be_read_is_read_file_by_file() {
+    let (stand_in, scenario, client) = github().await;
+    let broken = scenario.diff.replacen("@@ -", "@@ nonsense -", 1);
+    stand_in.set_head(REPO, 7, "00112233445566778899aabbccddeeff00112233", &broken);
+    let pull = client.pull(REPO, 7).await.unwrap();
+    let diff = client.pull_diff(REPO, 7, &pull).await.unwrap();
+    assert_eq!(diff.files.len(), 2);
+    assert_eq!(stand_in.count(&get("/repos/acme/shop/pulls/7/files")), 1);
+}
+
+#[tokio::test]
+async fn an_apps_token_finds_its_review_by_the_marker_alone() {
+    let (stand_in, scenario, client) = github().await;
+    let bond = bond(&scenario.head_sha);
+    stand_in.fail_next(get("/user"), Fault::Status(StatusCode::FORBIDDEN, vec![]));
+    let body = marker().make(bond, "d1");
+    let url = client.create_review(REPO, 7, &scenario.head_sha, &body, &[], "").await.unwrap();
+    assert_eq!(client.find_review(7, &marker(), bond).await.unwrap(), Some(url));
+    assert_eq!(client.find_review(7, &marker(), self::bond("0123456")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_rate_limit_holds_for_every_call_of_the_token() {
+    let (stand_in, _, client) = github().await;
+    stand_in.fail_next(get("/repos/acme/shop/pulls/7"), Fault::RateLimited { retry_after: 900 });
+    let limited = |answer| matches!(answer, Err(GithubError::RateLimited { retry_after }) if (890..=900).contains(&retry_after.as_secs()));
+    assert!(limited(client.pull(REPO, 7).await.map(drop)));
+    assert!(limited(client.create_commit_comment(REPO, "0123456", "x").await.map(drop)));
+    assert_eq!(stand_in.calls().len(), 1, "nobody asks before the time is up");
+}
+
+#[test]
+fn content_made_too_fast_is_a_limit_also_as_a_422() {
+    let refusal = |body: &str| {
+        transport::refusal(StatusCode::UNPROCESSABLE_ENTITY, &http::HeaderMap::new(), body.as_bytes(), "/")
+    };
+    for limit in [
+        r#"{"message":"Validation Failed","errors":[{"resource":"PullRequestReview","code":"abuse","field":"base"}]}"#,
+        r#"{"message":"Validation Failed","errors":["was submitted too quickly"]}"#,
+    ] {
+        assert!(matches!(refusal(limit), GithubError::RateLimited { .. }), "{limit}");
+    }
+    let other = r#"{"message":"Unprocessable Entity","errors":["Line could not be resolved in abuse.rs"]}"#;
+    assert!(matches!(refusal(other), GithubError::Unprocessable(_)));
 }
 
 #[tokio::test]
@@ -92,9 +150,13 @@ async fn a_review_is_posted_and_found_again_by_its_marker() {
     };
     let comments = anchor::anchor(&diff::parse(&scenario.diff).unwrap(), vec![finding]).inline;
     let body = format!("Summary\n\n{}", marker().make(bond(head), "d1"));
-    let url = client.create_review(REPO, 7, head, &body, &comments).await.unwrap();
+    let url = client.create_review(REPO, 7, head, &body, &comments, "<!-- ai-relay v1 x -->").await.unwrap();
     let posted = &stand_in.comments(REPO, 7)[0];
     assert_eq!((posted.start_line, posted.line), (Some(4), Some(7)));
+    assert!(
+        posted.body.ends_with("<!-- ai-relay v1 x -->"),
+        "an event of our own comment must be known as ours"
+    );
     assert_eq!(client.find_review(7, &marker(), bond(head)).await.unwrap(), Some(url));
     assert_eq!(client.find_review(7, &marker(), bond("0123456")).await.unwrap(), None);
 }
@@ -105,7 +167,7 @@ async fn our_review_is_found_on_a_later_page() {
     let head = scenario.head_sha.as_str();
     for i in 0..130 {
         let body = if i == 110 { marker().make(bond(head), "d1") } else { format!("Review {i}") };
-        client.create_review(REPO, 7, head, &body, &[]).await.unwrap();
+        client.create_review(REPO, 7, head, &body, &[], "").await.unwrap();
     }
     assert!(client.find_review(7, &marker(), bond(head)).await.unwrap().is_some());
 }
@@ -133,10 +195,6 @@ async fn every_refusal_has_its_type() {
     assert!(matches!(pull().await, Err(GithubError::Forbidden(_))));
     fails(StatusCode::BAD_GATEWAY);
     assert!(matches!(pull().await, Err(GithubError::Broken(..))));
-    stand_in.fail_next(at(), Fault::RateLimited { retry_after: 42 });
-    assert!(
-        matches!(pull().await, Err(GithubError::RateLimited { retry_after }) if retry_after.as_secs() == 42)
-    );
     stand_in.fail_next(at(), Fault::Cut);
     assert!(matches!(pull().await, Err(GithubError::Unavailable(_))));
     let line_outside = anchor::InlineComment {
@@ -159,13 +217,19 @@ async fn every_refusal_has_its_type() {
         .inline
         .remove(0)
     };
-    let refused = client.create_review(REPO, 7, &Scenario::default().head_sha, "x", &[line_outside]).await;
+    let refused =
+        client.create_review(REPO, 7, &Scenario::default().head_sha, "x", &[line_outside], "").await;
     assert!(
         matches!(refused, Err(GithubError::Unprocessable(message)) if message.contains("Line could not be resolved"))
     );
     stand_in.stop().await;
     assert!(matches!(pull().await, Err(GithubError::Unavailable(_))));
     assert!(client.probe().await.is_err());
+    stand_in.start_again().await.unwrap();
+    stand_in.fail_next(at(), Fault::RateLimited { retry_after: 42 });
+    assert!(
+        matches!(pull().await, Err(GithubError::RateLimited { retry_after }) if retry_after.as_secs() == 42)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +238,7 @@ async fn posts_keep_their_distance() {
     let client = Github::new(&stand_in.url(), Some(&REVIEWER_TOKEN.into()), Duration::from_secs(1)).unwrap();
     let started = Instant::now();
     for _ in 0..3 {
-        client.create_review(REPO, 7, &scenario.head_sha, "x", &[]).await.unwrap();
+        client.create_review(REPO, 7, &scenario.head_sha, "x", &[], "").await.unwrap();
     }
     assert!(started.elapsed() >= Duration::from_secs(2));
     assert_eq!(stand_in.count(&post("/repos/acme/shop/pulls/7/reviews")), 3);

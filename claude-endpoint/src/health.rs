@@ -6,23 +6,33 @@ use axum::extract::State;
 use shared::error::ApiError;
 use shared::health::{Check, Report};
 
-use crate::App;
+use crate::{App, NAME};
 
-/// Everything that is to be known about this service. A missing reviewer is a warning: events wait for it.
+/// How long the queue may take to write: a probe does not wait for a sick disk.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Everything that is to be known about this service. A missing reviewer is a warning: events wait for it. Nobody is
+/// asked here: a reviewer can take many seconds to say whether it is there.
 pub(crate) async fn health(State(app): State<App>) -> Report {
     let lane = app.lane.borrow().clone();
-    let report = inbox::queue_health(Report::new("claude-endpoint"), &app.queue, &lane).await;
-    let reviewer = match app.reviewers.current().await {
-        Ok(reviewer) => {
+    let report = inbox::queue_health(Report::new(NAME), &app.queue, &lane).await;
+    app.reviewers.refresh();
+    let reviewer = match app.reviewers.known() {
+        Some(Ok(reviewer)) => {
             Check::pass().observed(format!("{} {}", reviewer.name(), reviewer.model()), "reviewer")
         }
-        Err(reason) => Check::warn(reason),
+        Some(Err(reason)) => Check::warn(reason),
+        None => Check::warn("it is being found out who can review; ask again in a few seconds"),
     };
     let github = match app.can_post {
         true => Check::pass(),
         false => Check::warn("GITHUB_TOKEN is not set: reviews are made and remembered, not posted"),
     };
-    report.with("reviewer", reviewer).with("github", github)
+    let memory = match &app.remembering.borrow().paused {
+        None => Check::pass(),
+        Some(reason) => Check::warn(format!("reviews wait to be remembered: {reason}")),
+    };
+    report.with("reviewer", reviewer).with("github", github).with("memory", memory)
 }
 
 /// The process runs.
@@ -32,9 +42,8 @@ pub(crate) async fn live() -> &'static str {
 
 /// Whether an event could be stored now.
 pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, ApiError> {
-    let written = app.queue.set_cursor("ready", 1).await;
-    written.map(|()| "ok").map_err(|error| {
-        ApiError::unavailable("store_failed", "the queue cannot be written", Duration::from_secs(5))
-            .with_source(error)
-    })
+    let failed =
+        || ApiError::unavailable("store_failed", "the queue cannot be written", Duration::from_secs(5));
+    let written = tokio::time::timeout(READY_TIMEOUT, inbox::can_store(&app.queue)).await;
+    written.map_err(|_| failed())?.map(|()| "ok").map_err(|error| failed().with_source(error))
 }

@@ -2,13 +2,15 @@
 //!
 //! An event is verified, stored in the queue and answered (`receive`); a worker reviews it (`review`): the `diff` from
 //! `github`, what the `memory` knows, the `prompt` for a `reviewer`, its `verdict` anchored (`anchor`) and rendered
-//! (`render`), posted with a `marker`, and remembered.
+//! (`render`), posted with a `marker`, and remembered; what the memory cannot be told at once waits in a lane of its own
+//! (`remember`).
 
 pub mod config;
 mod health;
 mod routes;
 
 mod receive;
+mod remember;
 pub mod review;
 
 pub mod diff;
@@ -27,12 +29,11 @@ pub mod render;
 pub mod text;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use inbox::auth::Auth;
 use metrics_exporter_prometheus::PrometheusHandle;
-use queue::{LaneStatus, Queue, Schedule, Worker, WorkerOptions};
+use queue::{LaneStatus, Queue, Worker, WorkerOptions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -41,8 +42,12 @@ use crate::config::{Config, Limits};
 use crate::github::Github;
 use crate::marker::Marker;
 use crate::memory::Memory;
+use crate::remember::Remember;
 use crate::review::Review;
 use crate::reviewer::Reviewers;
+
+/// The name of this service.
+const NAME: &str = "claude-endpoint";
 
 /// What the routes work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,6 +57,7 @@ pub struct App {
     reviewers: Arc<Reviewers>,
     can_post: bool,
     lane: watch::Receiver<LaneStatus>,
+    remembering: watch::Receiver<LaneStatus>,
     metrics: PrometheusHandle,
     server: shared::server::Limits,
     stop: CancellationToken,
@@ -60,7 +66,8 @@ pub struct App {
 /// The service, ready to run.
 pub struct Service {
     app: App,
-    worker: Worker,
+    reviewing: Worker,
+    remembering: Worker,
 }
 
 impl App {
@@ -75,41 +82,53 @@ impl App {
         let can_post = github.can_post();
         let memory = Memory::new(config.memory_url, config.memory_token, config.keys.clone())?;
         let reviewers = Arc::new(config.reviewers);
+        let remember = Arc::new(Remember(memory.clone()));
+        let remembering = Worker::new(queue.clone(), remember::LANE, remember, remember_options());
+        let marker = Marker::new(&config.keys);
         let review =
-            Review::new(github, memory, Arc::clone(&reviewers), Marker::new(&config.keys), config.review);
-        let worker = Worker::new(queue.clone(), receive::LANE, Arc::new(review), options(config.review));
+            Review::new(queue.clone(), github, memory, Arc::clone(&reviewers), marker, config.review);
+        let reviewing =
+            Worker::new(queue.clone(), receive::LANE, Arc::new(review), review_options(config.review));
         let app = Self {
             queue,
-            auth: Auth::signed(config.keys),
+            auth: Auth::signed(NAME, config.keys),
             reviewers,
             can_post,
-            lane: worker.status(),
+            lane: reviewing.status(),
+            remembering: remembering.status(),
             metrics: shared::telemetry::metrics()?,
             server: config.server,
             stop: CancellationToken::new(),
         };
-        Ok(Service { app, worker })
+        Ok(Service { app, reviewing, remembering })
     }
 }
 
 impl Service {
-    /// Serves and reviews until `shutdown`.
+    /// Serves, reviews and remembers until `shutdown`.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
-        let Self { mut app, worker } = self;
+        let Self { mut app, reviewing, remembering } = self;
         app.stop = shutdown.clone();
-        let working = tokio::spawn(worker.run(shutdown.clone()));
+        // so that `/health` knows soon
+        app.reviewers.refresh();
+        let workers = [reviewing, remembering].map(|worker| tokio::spawn(worker.run(shutdown.clone())));
         shared::server::serve(listener, routes::routes(&app), app.server, shutdown).await;
-        if let Err(error) = working.await {
-            tracing::error!(%error, "the worker did not end in order");
+        for worker in workers {
+            if let Err(error) = worker.await {
+                tracing::error!(%error, "a worker did not end in order");
+            }
         }
     }
 }
 
-fn options(limits: Limits) -> WorkerOptions {
+fn review_options(limits: Limits) -> WorkerOptions {
     WorkerOptions {
         concurrency: limits.concurrency,
         timeout: Review::longest(limits),
-        retry: Schedule { cap: Duration::from_secs(10 * 60), ..Schedule::default() },
         ..WorkerOptions::default()
     }
+}
+
+fn remember_options() -> WorkerOptions {
+    WorkerOptions { concurrency: 2, ..WorkerOptions::default() }
 }

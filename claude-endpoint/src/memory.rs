@@ -11,6 +11,8 @@ use shared::signature::SigningKeys;
 use thiserror::Error;
 use url::{Url, form_urlencoded};
 
+/// Whose memory it is.
+const SERVICE: &str = "ollama-endpoint";
 const TIMEOUT: Duration = Duration::from_secs(15);
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 /// A longer query finds nothing better.
@@ -28,6 +30,17 @@ pub enum MemoryError {
     /// It answered something else.
     #[error("the memory's answer cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
+}
+
+impl MemoryError {
+    /// Whether the same request would be refused again.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => false,
+            Self::Refused(status, _) => (400..500).contains(status) && !matches!(status, 408 | 429),
+            Self::Unreadable(_) => true,
+        }
+    }
 }
 
 /// Talks to the ollama-endpoint's memory: with `MEMORY_TOKEN` as a local agent, else signed as one of ours.
@@ -48,7 +61,7 @@ impl Memory {
     pub fn new(base: Url, token: Option<SecretString>, keys: SigningKeys) -> reqwest::Result<Self> {
         Ok(Self(match token {
             Some(token) => Door::Bearer { http: client::http(Some(TIMEOUT))?, base, token },
-            None => Door::Signed(SignedClient::new(base, keys, TIMEOUT)?),
+            None => Door::Signed(SignedClient::new(SERVICE, base, keys, TIMEOUT)?),
         }))
     }
 
@@ -85,6 +98,11 @@ impl Memory {
             }
         };
         successful(answer).map(drop)
+    }
+
+    /// Whether anybody of ours answers there.
+    pub async fn is_there(&self) -> bool {
+        self.get("/livez").await.is_ok()
     }
 
     async fn get(&self, path: &str) -> Result<Answer, MemoryError> {

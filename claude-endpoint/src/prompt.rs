@@ -3,7 +3,7 @@
 //! The instructions are the same for every review, so they can be cached; what follows is data written
 //! by strangers, fenced off by a prefix on every line that no text can leave.
 
-use crate::diff::{Diff, File, Hunk, Kind, Unreadable};
+use crate::diff::{Diff, File, Hunk, Kind, Line, Unreadable};
 use crate::text::{quoted_block, readable, shorten, visible};
 
 /// The stable part: who the model is, how to read the data, what to answer.
@@ -117,12 +117,15 @@ fn select(diff: &Diff, mut room: usize) -> Shown {
     let mut candidates: Vec<(usize, String)> = Vec::new();
     for (index, file) in diff.files.iter().enumerate() {
         match skip_reason(file) {
-            Some(reason) => {
-                let is_gap = file.unreadable == Some(Unreadable::TooLarge);
+            Some((reason, is_gap)) => {
                 left_out.push(LeftOut { path: file.path().to_owned(), reason: reason.to_owned(), is_gap });
             }
             None => candidates.push((index, render_file(file, usize::MAX).0)),
         }
+    }
+    if diff.unlisted > 0 {
+        let reason = format!("at least {} that GitHub does not list", diff.unlisted);
+        left_out.push(LeftOut { path: "(more files)".to_owned(), reason, is_gap: true });
     }
     candidates.sort_by_key(|(index, text)| (text.len(), *index));
     let mut taken = Vec::new();
@@ -190,66 +193,91 @@ fn render_hunk(hunk: &Hunk) -> String {
     out
 }
 
-/// Why nobody would want this file reviewed line by line.
-fn skip_reason(file: &File) -> Option<&'static str> {
+/// Why nobody would want this file reviewed line by line, and whether that is a gap all the same: where the reason comes
+/// from the change itself, its author could use it to keep a file from being read.
+fn skip_reason(file: &File) -> Option<(&'static str, bool)> {
     let path = file.path();
     let name = path.rsplit('/').next().unwrap_or(path);
     match file.unreadable {
-        Some(Unreadable::Binary) => return Some("binary"),
-        Some(Unreadable::TooLarge) => return Some("too large for GitHub to show"),
-        Some(Unreadable::Submodule) => return Some("submodule"),
+        Some(Unreadable::Binary) => return Some(("binary", false)),
+        Some(Unreadable::TooLarge) => return Some(("too large for GitHub to show", true)),
+        Some(Unreadable::Submodule) => return Some(("submodule", false)),
         None => {}
     }
     if file.hunks.is_empty() {
-        return Some("no changed lines");
+        return Some(("no changed lines", false));
     }
-    if is_lock_file(name) {
-        return Some("lock file");
+    if LOCK_FILES.contains(&name) {
+        return Some(("lock file", false));
     }
-    if path
-        .split('/')
-        .any(|part| matches!(part, "vendor" | "node_modules" | "third_party" | "bower_components"))
-    {
-        return Some("vendored");
-    }
-    if is_generated(name) || says_generated(file) {
-        return Some("generated");
+    if let Some(reason) = said_by_path(path, name) {
+        return Some((reason, file.new_path.is_some() && file.old_path != file.new_path));
     }
     let lines = || file.hunks.iter().flat_map(|hunk| &hunk.lines);
-    let minified = name.ends_with(".min.js") || name.ends_with(".min.css") || name.ends_with(".map");
-    (minified || lines().any(|line| line.text.len() > LONGEST_LINE)).then_some("minified")
+    if let Some(is_added) = added_or_there(lines().filter(|line| says_generated(line))) {
+        return Some(("generated", is_added));
+    }
+    let long = lines().filter(|line| line.text.len() > LONGEST_LINE);
+    added_or_there(long).map(|is_added| ("minified", is_added))
 }
 
-fn is_lock_file(name: &str) -> bool {
-    let known = [
-        "package-lock.json",
-        "npm-shrinkwrap.json",
-        "pnpm-lock.yaml",
-        "bun.lockb",
-        "go.sum",
-        "gradle.lockfile",
-        "packages.lock.json",
-        "Package.resolved",
-        ".terraform.lock.hcl",
-    ];
-    known.contains(&name) || name.ends_with(".lock")
+/// Of telling lines: whether all are new, so that only the change itself says so; `None` if there are none.
+fn added_or_there<'a>(lines: impl Iterator<Item = &'a Line>) -> Option<bool> {
+    lines.map(|line| line.kind == Kind::Added).reduce(|all, is_added| all && is_added)
 }
 
-fn is_generated(name: &str) -> bool {
-    [".pb.go", "_pb2.py", "_pb2_grpc.py", ".pb.cc", ".pb.h", ".g.dart", ".freezed.dart", ".designer.cs"]
-        .iter()
-        .any(|end| name.ends_with(end))
-        || name.contains(".generated.")
+/// The lock files of the package managers, by their exact names.
+const LOCK_FILES: [&str; 22] = [
+    "Cargo.lock",
+    "Gemfile.lock",
+    "Package.resolved",
+    "Pipfile.lock",
+    "Podfile.lock",
+    ".terraform.lock.hcl",
+    "bun.lock",
+    "bun.lockb",
+    "composer.lock",
+    "deno.lock",
+    "flake.lock",
+    "go.sum",
+    "gradle.lockfile",
+    "mix.lock",
+    "npm-shrinkwrap.json",
+    "package-lock.json",
+    "packages.lock.json",
+    "pnpm-lock.yaml",
+    "poetry.lock",
+    "pubspec.lock",
+    "uv.lock",
+    "yarn.lock",
+];
+
+const GENERATED: &[&str] =
+    &[".pb.go", "_pb2.py", "_pb2_grpc.py", ".pb.cc", ".pb.h", ".g.dart", ".freezed.dart", ".designer.cs"];
+
+fn said_by_path(path: &str, name: &str) -> Option<&'static str> {
+    let has_end = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    let is_foreign =
+        |part: &str| matches!(part, "vendor" | "node_modules" | "third_party" | "bower_components");
+    if has_end(&[".lock"]) {
+        Some("lock file")
+    } else if path.split('/').any(is_foreign) {
+        Some("vendored")
+    } else if has_end(GENERATED) || name.contains(".generated.") {
+        Some("generated")
+    } else if has_end(&[".min.js", ".min.css", ".map"]) {
+        Some("minified")
+    } else {
+        None
+    }
 }
 
-/// The usual headers, looked for in the first ten lines of the file where the diff shows them.
-fn says_generated(file: &File) -> bool {
-    let lines = file.hunks.iter().flat_map(|hunk| &hunk.lines);
-    let mut top = lines.filter(|line| line.new_no.or(line.old_no).is_some_and(|number| number <= 10));
-    top.any(|line| {
-        line.text.contains("@generated")
-            || (line.text.contains("Code generated") && line.text.contains("DO NOT EDIT"))
-    })
+/// The usual headers, in the first ten lines of the file where the diff shows them.
+fn says_generated(line: &Line) -> bool {
+    let is_top = line.new_no.or(line.old_no).is_some_and(|number| number <= 10);
+    let text = &line.text;
+    is_top
+        && (text.contains("@generated") || (text.contains("Code generated") && text.contains("DO NOT EDIT")))
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use queue::Queue;
 use shared::error::ApiError;
 
+use crate::NAME;
+
 /// The lane of everything that is to be reviewed.
 pub(crate) const LANE: &str = "review";
 
@@ -13,5 +15,5 @@ pub(crate) const LANE: &str = "review";
 pub(crate) async fn ai_sync(State(queue): State<Queue>, body: Bytes) -> Result<Response, ApiError> {
     let envelope = inbox::receive::envelope(&body)?;
     let delivery = inbox::receive::delivery(&envelope, LANE, true, body.to_vec());
-    inbox::receive::accept(&queue, delivery).await
+    inbox::receive::accept(NAME, &queue, delivery).await
 }

@@ -2,7 +2,7 @@
 
 use crate::anchor::{InlineComment, Kept};
 use crate::prompt::LeftOut;
-use crate::text::{code_span, fenced, postable, shorten};
+use crate::text::{code_span, fenced, postable, postable_line, shorten, without_commands};
 use crate::verdict::{Finding, Review};
 
 /// GitHub's limit on a body or comment, in characters.
@@ -24,18 +24,21 @@ pub struct Frame<'a> {
     pub marker: &'a str,
 }
 
-/// The text of an inline comment.
-pub fn comment(comment: &InlineComment) -> String {
+/// The text of an inline comment. It ends with the hidden marker, by which it is known as ours when GitHub tells of it.
+pub fn comment(comment: &InlineComment, marker: &str) -> String {
     let finding = &comment.finding;
-    let mut parts = vec![format!("**{}** {}", label(finding), postable(&finding.title))];
+    let mut parts = vec![format!("**{}** {}", label(finding), postable_line(&finding.title))];
     if !finding.body.is_empty() {
         parts.push(postable(&finding.body));
     }
     if let Some(code) = &finding.suggestion {
         // only an exact replacement gets GitHub's button
-        parts.push(fenced(if comment.committable { "suggestion" } else { "" }, code));
+        parts.push(match comment.committable {
+            true => fenced("suggestion", code),
+            false => fenced("", &without_commands(code)),
+        });
     }
-    shorten(&parts.join("\n\n"), LONGEST_COMMENT)
+    format!("{}\n\n{marker}", shorten(&parts.join("\n\n"), LONGEST_COMMENT))
 }
 
 /// The body of a review or commit comment: the summary, the findings that have no line, what was not
@@ -80,7 +83,7 @@ fn tail(frame: Frame<'_>) -> String {
     }
     out.push_str(&format!(
         "\n\n<sub>Reviewed {head} with {}</sub>\n\n{}",
-        postable(frame.model),
+        postable_line(frame.model),
         frame.marker
     ));
     out
@@ -98,7 +101,7 @@ fn headline(kept: &Kept) -> String {
         line if finding.end_line > line => format!("{path}:{line}-{}", finding.end_line),
         line => format!("{path}:{line}"),
     };
-    format!("\n**{}** {} {}\n", label(finding), code_span(&place), postable(&finding.title))
+    format!("\n**{}** {} {}\n", label(finding), code_span(&place), postable_line(&finding.title))
 }
 
 fn details(kept: &Kept) -> String {
@@ -108,10 +111,10 @@ fn details(kept: &Kept) -> String {
         out.push_str(&format!("\n{}\n", postable(&finding.body)));
     }
     if !finding.quote.trim().is_empty() {
-        out.push_str(&format!("\n{}\n", fenced("", &finding.quote)));
+        out.push_str(&format!("\n{}\n", fenced("", &without_commands(&finding.quote))));
     }
     if let Some(code) = &finding.suggestion {
-        out.push_str(&format!("\nInstead:\n\n{}\n", fenced("", code)));
+        out.push_str(&format!("\nInstead:\n\n{}\n", fenced("", &without_commands(code))));
     }
     if let Some(reason) = kept.reason {
         out.push_str(&format!("\n<sub>Not inline: {reason}.</sub>\n"));
@@ -195,8 +198,8 @@ mod tests {
             line: 14,
             committable,
         };
-        insta::assert_snapshot!(comment(&place(true)));
-        assert!(!comment(&place(false)).contains("suggestion\n"));
+        insta::assert_snapshot!(comment(&place(true), MARKER));
+        assert!(!comment(&place(false), MARKER).contains("suggestion\n"));
     }
 
     #[test]

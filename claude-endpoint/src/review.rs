@@ -7,46 +7,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
-use queue::{Finish, Handler, Lease, Verdict};
+use queue::{Finish, Handler, Lease, Queue, Verdict};
 use shared::event::{Envelope, PullRequest, Subject};
-use shared::memory::Hit;
+use tokio::sync::Mutex;
 
 use crate::config::Limits;
-use crate::diff::{self, Diff};
+use crate::diff::Diff;
 use crate::github::{Github, GithubError, Pull};
-use crate::marker::Marker;
-use crate::memory::{Memory, MemoryError};
-use crate::reviewer::{ReviewError, Reviewers};
-use crate::{prompt, render};
+use crate::marker::{Bond, Marker};
+use crate::memory::Memory;
+use crate::reviewer::Reviewers;
+use crate::{remember, render};
 
+mod ask;
 mod ending;
 mod made;
 mod push;
 mod steps;
 
-use ending::Stop;
-use made::{Asked, Made, Posted, Topic};
+use ending::{Remembered, Stop};
+use made::{Made, Posted, Progress, Topic};
 use steps::Steps;
 
-/// Memories in one prompt.
-const MOST_MEMORIES: usize = 8;
-/// In tokens; a model that finds this too long is not asked with less.
-const SMALLEST_BUDGET: usize = 8_000;
-/// A reviewer that knows the deadline tells more about it than we can.
-const GRACE: Duration = Duration::from_secs(5);
-const TOO_LATE: &str = "the reviewer did not answer in time; REVIEW_TIMEOUT allows more";
-/// How long a made review waits for the memory to come back.
-const REMEMBER_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// Attempts in which GitHub may lag behind its own webhook; about a minute.
+const MOST_STALE: u32 = 6;
 
 /// Reviews what comes out of the queue.
 #[derive(Debug)]
 pub struct Review {
+    queue: Queue,
     github: Github,
     memory: Memory,
     reviewers: Arc<Reviewers>,
     marker: Marker,
     limits: Limits,
+    /// Held from looking for our own review until it is posted, so that no two find nothing and both post.
+    posting: Mutex<()>,
 }
 
 /// One event on its way through the steps.
@@ -55,18 +51,21 @@ struct Journey<'a> {
     event: &'a Envelope,
     repository: &'a str,
     steps: Steps,
+    /// Answers that were paid for and of no use, in all attempts.
+    paid: u32,
 }
 
 impl Review {
     /// A handler for the queue's worker.
     pub fn new(
+        queue: Queue,
         github: Github,
         memory: Memory,
         reviewers: Arc<Reviewers>,
         marker: Marker,
         limits: Limits,
     ) -> Self {
-        Self { github, memory, reviewers, marker, limits }
+        Self { queue, github, memory, reviewers, marker, limits, posting: Mutex::default() }
     }
 
     /// The longest that one event may take: one question, and what GitHub and the memory need around it.
@@ -81,60 +80,74 @@ impl Review {
             return Ok(ending::skipped("the event belongs to no repository"));
         };
         let steps = Steps::new(&event.id, &repository.full_name);
-        let mut journey = Journey { lease, event: &event, repository: &repository.full_name, steps };
+        let Progress { paid, made } = progress(lease);
+        let mut journey = Journey { lease, event: &event, repository: &repository.full_name, steps, paid };
         match &event.subject {
-            Subject::PullRequest(pr) => self.pull_request(&mut journey, pr).await,
-            Subject::Push(push) => self.push(&mut journey, push, &repository.default_branch).await,
+            Subject::PullRequest(pr) => self.pull_request(&mut journey, pr, made).await,
+            Subject::Push(push) => self.push(&mut journey, push, &repository.default_branch, made).await,
             Subject::Comment(_) | Subject::Other => {
                 Ok(ending::skipped(format!("`{}` brings no code to review", event.event)))
             }
         }
     }
 
-    async fn pull_request(&self, journey: &mut Journey<'_>, pr: &PullRequest) -> Result<Finish, Stop> {
+    async fn pull_request(
+        &self,
+        journey: &mut Journey<'_>,
+        pr: &PullRequest,
+        made_before: Option<Made>,
+    ) -> Result<Finish, Stop> {
         if journey.event.replaces().is_none() {
             let action = journey.event.action.as_deref().unwrap_or("no action");
             return Ok(ending::skipped(format!("`{action}` brings no new code")));
         }
-        let made = match journey.made_before(&pr.head_sha) {
-            Some(made) if made.posted.is_some() => made,
-            earlier => {
+        let subject = made::subject_of_pull(pr.number);
+        let bond = Bond { repository: journey.repository, subject: &subject, head: &pr.head_sha };
+        let mut made = match made_before {
+            Some(made) => made,
+            None => {
                 let pull = self.wanted(journey, pr).await?;
+                if let Some(url) = self.posted_before(pr.number, bond).await? {
+                    return Ok(ending::already(url));
+                }
                 let topic = Topic::of_pull(journey.repository, pr.number, &pull);
-                let made = match earlier {
-                    Some(made) => made,
-                    None => {
-                        if let Some(url) = self.posted_before(pr.number, &topic).await? {
-                            return Ok(ending::already(url));
-                        }
-                        self.make(journey, &topic, self.github.pull_diff(journey.repository, pr.number))
-                            .await?
-                    }
-                };
-                self.post(journey, pr, &topic, made).await?
+                let diff = self.github.pull_diff(journey.repository, pr.number, &pull);
+                self.make(journey, &topic, diff).await?
             }
         };
+        if made.posted.is_none() && self.github.can_post() {
+            self.post(journey, pr, bond, &mut made).await?;
+        }
         self.remember(journey, made).await
     }
 
     /// The pull request as it stands now, if this event's head still wants a review.
     async fn wanted(&self, journey: &Journey<'_>, pr: &PullRequest) -> Result<Pull, Stop> {
         let pull = self.github.pull(journey.repository, pr.number).await?;
-        let reason = if pull.head_sha != pr.head_sha {
-            return Err(Stop::Finish(ending::superseded(&pull.head_sha)));
-        } else if !pull.open {
-            "the pull request is closed"
-        } else if pull.draft && !self.limits.drafts {
-            "the pull request is a draft; REVIEW_DRAFTS=true reviews drafts too"
-        } else {
-            return Ok(pull);
-        };
-        Err(Stop::Finish(ending::skipped(reason)))
+        let Some(finish) = self.unwanted(&pull, pr) else { return Ok(pull) };
+        // GitHub sends its webhooks before all of its reads know what they tell
+        let is_stale = pull.updated_at.zip(pr.updated_at).is_some_and(|(read, told)| read < told);
+        if is_stale && journey.lease.job().attempt < MOST_STALE {
+            return Err(Stop::Retry("GitHub does not show yet what it told with this event".to_owned()));
+        }
+        Err(Stop::Finish(finish))
     }
 
-    async fn posted_before(&self, number: u64, topic: &Topic) -> Result<Option<String>, GithubError> {
+    fn unwanted(&self, pull: &Pull, pr: &PullRequest) -> Option<Finish> {
+        if pull.head_sha != pr.head_sha {
+            Some(ending::superseded(&pull.head_sha))
+        } else if !pull.open {
+            Some(ending::skipped("the pull request is closed"))
+        } else if pull.draft && !self.limits.drafts {
+            Some(ending::skipped("the pull request is a draft; REVIEW_DRAFTS=true reviews drafts too"))
+        } else {
+            None
+        }
+    }
+
+    async fn posted_before(&self, number: u64, bond: Bond<'_>) -> Result<Option<String>, GithubError> {
         match self.github.can_post() {
-            true => self.github.find_review(number, &self.marker, topic.bond()).await,
+            true => self.github.find_review(number, &self.marker, bond).await,
             false => Ok(None),
         }
     }
@@ -147,70 +160,30 @@ impl Review {
         diff: impl Future<Output = Result<Diff, GithubError>>,
     ) -> Result<Made, Stop> {
         let diff = journey.steps.run("diff", "diff read", diff).await?;
-        let recalling = self.recall(topic, &diff, &journey.event.id);
-        let recalled = journey.steps.run("recall", "memory recalled", recalling).await;
-        let (memories, recall_error) = match recalled {
-            Ok(memories) => (memories, None),
-            // a review without memories is better than none
-            Err(error) => (Vec::new(), Some(error.to_string())),
-        };
-        let asked = journey.steps.run("ask", "review made", self.ask(topic, &memories, &diff)).await?;
-        let mut made = Made::new(journey.event, topic, asked, &diff);
-        (made.recalled, made.recall_error) = (memories.len(), recall_error);
-        journey.keep(&mut made).await?;
+        let mut made = self.ask(journey, topic, &diff).await?;
+        journey.keep(Some(&mut made)).await?;
         Ok(made)
     }
 
-    /// What is known about the change; not what this very event has just told the memory.
-    async fn recall(&self, topic: &Topic, diff: &Diff, delivery: &str) -> Result<Vec<String>, MemoryError> {
-        let paths = diff.files.iter().map(diff::File::path);
-        let query = std::iter::once(topic.title.as_str()).chain(paths).collect::<Vec<_>>().join(" ");
-        let hits = self.memory.recall(&topic.repository, &query, MOST_MEMORIES).await?;
-        let news = hits.into_iter().filter(|hit| hit.source.delivery.as_deref() != Some(delivery));
-        let told = |hit: Hit| format!("{} ({}): {}", hit.kind, hit.created_at.strftime("%Y-%m-%d"), hit.text);
-        Ok(news.map(told).collect())
-    }
-
-    /// Asks, with half the budget again where the model finds the prompt too long.
-    async fn ask(&self, topic: &Topic, memories: &[String], diff: &Diff) -> Result<Asked, Stop> {
-        let reviewer = self.reviewers.current().await.map_err(Stop::NoReviewer)?;
-        let mut budget = self.limits.token_budget.min(reviewer.most_tokens());
-        loop {
-            let prompt = prompt::compose(&topic.change(), memories, diff, budget);
-            let prompt = prompt.map_err(|left_out| Stop::Finish(ending::nothing_to_review(&left_out)))?;
-            let answer = tokio::time::timeout(self.limits.timeout + GRACE, reviewer.ask(&prompt)).await;
-            let late = |_| Err(ReviewError::Unusable(TOO_LATE.to_owned()));
-            match answer.unwrap_or_else(late) {
-                Ok(answer) => {
-                    return Ok(Asked { reviewer: reviewer.name(), answer, left_out: prompt.left_out });
-                }
-                Err(ReviewError::TooLarge(_)) if budget > SMALLEST_BUDGET => budget /= 2,
-                Err(error) => return Err(Stop::Ask(error)),
-            }
-        }
-    }
-
-    /// Posts the review unless it is there already, or its head is not the newest any more.
+    /// Posts the review unless it is there already, or its head is not the newest any more. It may be there although
+    /// we do not know: the answer was lost.
     async fn post(
         &self,
         journey: &mut Journey<'_>,
         pr: &PullRequest,
-        topic: &Topic,
-        mut made: Made,
-    ) -> Result<Made, Stop> {
-        if !self.github.can_post() {
-            return Ok(made);
-        }
-        self.wanted(journey, pr).await?;
-        made.posted = Some(match self.posted_before(pr.number, topic).await? {
+        bond: Bond<'_>,
+        made: &mut Made,
+    ) -> Result<(), Stop> {
+        let _alone = self.posting.lock().await;
+        made.posted = Some(match self.posted_before(pr.number, bond).await? {
             Some(url) => Posted { url, refused_inline: false },
             None => {
-                let posting = self.post_review(pr.number, topic, &made, &journey.event.id);
+                self.wanted(journey, pr).await?;
+                let posting = self.post_review(pr.number, bond, made, &journey.event.id);
                 journey.steps.run("post", "posted", posting).await?
             }
         });
-        journey.keep(&mut made).await?;
-        Ok(made)
+        journey.keep(Some(made)).await
     }
 
     /// One review with its inline comments. Should GitHub refuse a place in spite of the anchoring, all of it goes
@@ -218,16 +191,17 @@ impl Review {
     async fn post_review(
         &self,
         number: u64,
-        topic: &Topic,
+        bond: Bond<'_>,
         made: &Made,
         delivery: &str,
     ) -> Result<Posted, GithubError> {
-        let marker = self.marker.make(topic.bond(), delivery);
-        let (repository, head) = (&topic.repository, &topic.head);
+        let marker = self.marker.make(bond, delivery);
+        let Bond { repository, head, .. } = bond;
         let body = render::body(&made.review, &made.anchored.body, made.frame(&marker));
-        match self.github.create_review(repository, number, head, &body, &made.anchored.inline).await {
+        let inline = &made.anchored.inline;
+        match self.github.create_review(repository, number, head, &body, inline, &marker).await {
             Ok(url) => Ok(Posted { url, refused_inline: false }),
-            Err(GithubError::Unprocessable(reason)) => {
+            Err(GithubError::Unprocessable(reason)) if !inline.is_empty() => {
                 tracing::warn!(
                     delivery,
                     reason,
@@ -235,43 +209,45 @@ impl Review {
                 );
                 let body =
                     render::body(&made.review, &made.anchored.clone().into_body(), made.frame(&marker));
-                let url = self.github.create_review(repository, number, head, &body, &[]).await?;
+                let url = self.github.create_review(repository, number, head, &body, &[], &marker).await?;
                 Ok(Posted { url, refused_inline: true })
             }
             Err(error) => Err(error),
         }
     }
 
-    /// The last step. While the memory is away the job stays open; what is posted stays posted.
+    /// The last step. What the memory cannot be told now waits in a lane of its own, so that nothing else waits for it.
     async fn remember(&self, journey: &mut Journey<'_>, made: Made) -> Result<Finish, Stop> {
         let remembering = self.memory.remember(&made.update);
-        let remembered = journey.steps.run("remember", "remembered", remembering).await;
-        let failure = remembered.err().map(|error| error.to_string());
-        match failure {
-            Some(error) if journey.age() < REMEMBER_WITHIN => {
-                Err(Stop::Retry(format!("the review is made but not remembered yet: {error}")))
+        let remembered = match journey.steps.run("remember", "remembered", remembering).await {
+            Ok(()) => Remembered::Told,
+            Err(error) if error.is_final() => Remembered::Refused(error.to_string()),
+            Err(_) => {
+                let waiting = remember::delivery(journey.lease.job(), &made.update)
+                    .map_err(|error| Stop::Dead(error.to_string()))?;
+                self.queue.put(waiting).await.map_err(|error| Stop::Retry(error.to_string()))?;
+                Remembered::Queued
             }
-            failure => Ok(ending::finish(&made, &journey.steps, self.github.can_post(), failure)),
-        }
+        };
+        Ok(ending::finish(&made, &journey.steps, self.github.can_post(), &remembered))
     }
 }
 
+/// What an earlier attempt left behind.
+fn progress(lease: &Lease) -> Progress<Made> {
+    let kept = lease.job().checkpoint.as_deref();
+    kept.and_then(|kept| serde_json::from_slice(kept).ok()).unwrap_or(Progress { paid: 0, made: None })
+}
+
 impl Journey<'_> {
-    /// What an earlier attempt at this head came to.
-    fn made_before(&self, head: &str) -> Option<Made> {
-        let made: Made = serde_json::from_slice(self.lease.job().checkpoint.as_deref()?).ok()?;
-        (made.head == head).then_some(made)
-    }
-
-    /// Keeps what was made, so that the next attempt need not make it again.
-    async fn keep(&self, made: &mut Made) -> Result<(), Stop> {
-        made.milliseconds = self.steps.milliseconds().clone();
-        let state = serde_json::to_vec(&*made).map_err(|error| Stop::Dead(error.to_string()))?;
+    /// Keeps what was made and paid for, for the next attempt.
+    async fn keep(&self, mut made: Option<&mut Made>) -> Result<(), Stop> {
+        if let Some(made) = &mut made {
+            made.milliseconds.extend(self.steps.milliseconds().clone());
+        }
+        let progress = Progress { paid: self.paid, made };
+        let state = serde_json::to_vec(&progress).map_err(|error| Stop::Dead(error.to_string()))?;
         self.lease.checkpoint(state).await.map_err(|error| Stop::Retry(error.to_string()))
-    }
-
-    fn age(&self) -> Duration {
-        Duration::try_from(Timestamp::now() - self.lease.job().first_attempt_at).unwrap_or_default()
     }
 }
 

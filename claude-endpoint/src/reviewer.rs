@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use shared::error::chain;
@@ -125,6 +125,7 @@ pub struct Reviewers {
     candidates: Vec<Arc<dyn Reviewer>>,
     hint: &'static str,
     state: Mutex<State>,
+    known: watch::Sender<Option<Choice>>,
 }
 
 #[derive(Debug, Default)]
@@ -133,12 +134,20 @@ struct State {
     held_until: Option<Instant>,
 }
 
-type Choice = Result<Arc<dyn Reviewer>, String>;
+impl State {
+    fn standing(&self) -> Option<&Choice> {
+        let (made, choice) = self.choice.as_ref()?;
+        (made.elapsed() < CHOICE_STANDS).then_some(choice)
+    }
+}
+
+/// Who is asked, or what to set or start.
+pub type Choice = Result<Arc<dyn Reviewer>, String>;
 
 impl Reviewers {
     /// The first of `candidates` that is ready is asked; `hint` says what else could be set when none is.
     pub fn new(candidates: Vec<Arc<dyn Reviewer>>, hint: &'static str) -> Self {
-        Self { candidates, hint, state: Mutex::default() }
+        Self { candidates, hint, state: Mutex::default(), known: watch::Sender::default() }
     }
 
     /// The reviewer to ask now.
@@ -147,14 +156,26 @@ impl Reviewers {
     /// What to set or start.
     pub async fn current(&self) -> Choice {
         let mut state = self.state.lock().await;
-        if let Some((made, choice)) = &state.choice
-            && made.elapsed() < CHOICE_STANDS
-        {
+        if let Some(choice) = state.standing() {
             return choice.clone();
         }
         let choice = self.choose().await;
         state.choice = Some((Instant::now(), choice.clone()));
+        self.known.send_replace(Some(choice.clone()));
         choice
+    }
+
+    /// What the last choice came to, at once; `None` before the first.
+    pub fn known(&self) -> Option<Choice> {
+        self.known.borrow().clone()
+    }
+
+    /// Makes the choice again in the background if it is time, and nobody is at it.
+    pub fn refresh(self: &Arc<Self>) {
+        if self.state.try_lock().is_ok_and(|state| state.standing().is_none()) {
+            let reviewers = Arc::clone(self);
+            tokio::spawn(async move { reviewers.current().await });
+        }
     }
 
     async fn choose(&self) -> Choice {

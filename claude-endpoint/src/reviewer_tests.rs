@@ -79,6 +79,7 @@ async fn each_failure_of_the_api_has_its_own_consequence() {
     assert!(matches!(after(Reply::context_window_exceeded()).await, ReviewError::TooLarge(_)));
     assert!(matches!(after(Reply::spend_limit()).await, ReviewError::NoReview(_)));
     assert!(matches!(after(Reply::text("looks good")).await, ReviewError::Unusable(_)));
+    assert!(matches!(super::anthropic::answer(b"{").unwrap_err(), ReviewError::Unusable(_)));
 
     let (stand_in, _) = anthropic(vec![]).await;
     let with = |key: &str, model: &str| {
@@ -166,6 +167,19 @@ async fn ollama_away_or_without_the_model_says_what_to_do() {
     assert!(other.ready().await.unwrap_err().contains("ollama pull qwen3"));
 }
 
+#[tokio::test]
+async fn an_ollama_that_hangs_up_is_there_and_does_not_pause_the_lane() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            drop(connection);
+        }
+    });
+    let error = Ollama::new(base, "m".into(), TIMEOUT).unwrap().ask(&prompt()).await.unwrap_err();
+    assert!(matches!(error, ReviewError::Retry { .. }), "{error:?}");
+}
+
 /// A program in the CLI's place: writes down how it was called, then says `output`.
 fn program(directory: &Path, output: &Value, code: i32) -> ClaudeCli {
     let path = directory.join("claude");
@@ -246,7 +260,7 @@ async fn what_the_cli_says_decides() {
     assert!(matches!(error, ReviewError::Retry { after: Some(_), .. }));
     let refused = json!({"is_error": false, "result": "", "stop_reason": "refusal"});
     assert!(matches!(after(refused, 0).await, ReviewError::NoReview(_)));
-    assert!(matches!(after(json!("not an object"), 0).await, ReviewError::Retry { .. }));
+    assert!(matches!(after(json!("not an object"), 0).await, ReviewError::Unusable(_)), "it was paid for");
 }
 
 #[tokio::test]
@@ -258,6 +272,18 @@ async fn whether_the_cli_is_usable_is_found_out_without_asking_anybody() {
     assert_eq!(program(directory.path(), &json!({"loggedIn": true}), 0).ready().await, Ok(()));
     let missing = ClaudeCli::new("/nonexistent/claude".into(), "m".into(), TIMEOUT, Variables::default());
     assert!(missing.ready().await.unwrap_err().contains("npm install -g"));
+    assert!(matches!(missing.ask(&prompt()).await.unwrap_err(), ReviewError::Away { .. }));
+}
+
+#[tokio::test]
+async fn a_cli_named_by_a_relative_path_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    program(directory.path(), &json!({"loggedIn": true}), 0);
+    let up = "../".repeat(std::env::current_dir().unwrap().components().count() - 1);
+    let relative = Path::new(&up).join(directory.path().strip_prefix("/").unwrap()).join("claude");
+    let variables = Variables { plain: [("PATH", "/usr/bin:/bin".into())].into(), ..Variables::default() };
+    let cli = ClaudeCli::new(relative, "m".into(), TIMEOUT, variables);
+    assert_eq!(cli.ready().await, Ok(()));
 }
 
 #[tokio::test]
@@ -269,7 +295,10 @@ async fn a_cli_that_hangs_is_killed_at_its_deadline() {
     let variables = Variables { plain: [("PATH", "/usr/bin:/bin".into())].into(), ..Variables::default() };
     let cli = ClaudeCli::new(path, "m".into(), Duration::from_millis(200), variables);
     let error = cli.ask(&prompt()).await.unwrap_err();
-    assert!(error.to_string().contains("did not finish"), "{error}");
+    assert!(
+        matches!(&error, ReviewError::Unusable(reason) if reason.contains("did not finish")),
+        "what was paid for is not asked for without end: {error:?}"
+    );
 }
 
 /// A reviewer that can be switched on and off.

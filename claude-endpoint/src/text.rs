@@ -4,6 +4,11 @@
 //! both directions are cleaned here, so that nobody hides an instruction from the human reader,
 //! notifies people, or loads a picture through us.
 
+mod postable;
+
+use postable::has_command;
+pub use postable::{postable, postable_line, without_commands};
+
 /// Characters a reader cannot see but a model can: zero-width, bidirectional controls, tag
 /// characters, fillers, soft hyphens and control codes.
 fn is_invisible(c: char) -> bool {
@@ -33,6 +38,11 @@ pub fn visible(line: &str) -> String {
         }
     }
     out
+}
+
+/// Whether a reader of this code sees all of it, and no bot takes a line of it for a command.
+pub fn is_plain(code: &str) -> bool {
+    !code.chars().any(|c| is_invisible(c) || is_line_break(c)) && !has_command(code)
 }
 
 /// A line reduced to what a quotation of it must share: [`visible`], white space collapsed, and one kind
@@ -84,90 +94,6 @@ pub fn shorten(text: &str, limit: usize) -> String {
     cut
 }
 
-/// A model's Markdown made fit to be posted under our name: no hidden text, no mention that
-/// notifies, no picture that is fetched; a code fence left open is closed. Code keeps its text.
-pub fn postable(markdown: &str) -> String {
-    let mut out = String::with_capacity(markdown.len());
-    let mut open_fence: Option<String> = None;
-    for line in readable(markdown).lines() {
-        match (&open_fence, fence_of(line)) {
-            (Some(open), Some(fence)) if closes(open, &fence, line) => open_fence = None,
-            (Some(_), _) => {}
-            (None, Some(fence)) => open_fence = Some(fence),
-            (None, None) => {
-                neutralise_prose(line, &mut out);
-                out.push('\n');
-                continue;
-            }
-        }
-        out.push_str(line);
-        out.push('\n');
-    }
-    if let Some(fence) = open_fence {
-        out.push_str(&fence);
-    }
-    out.trim_end().to_owned()
-}
-
-/// The run of backticks or tildes that opens or closes a fenced block on this line.
-fn fence_of(line: &str) -> Option<String> {
-    let body = line.trim_start_matches(' ');
-    let first = body.chars().next().filter(|c| matches!(c, '`' | '~'))?;
-    let run: String = body.chars().take_while(|&c| c == first).collect();
-    // an info string with a backtick makes it inline code (CommonMark 4.5)
-    let is_fence =
-        line.len() - body.len() <= 3 && run.len() >= 3 && !(first == '`' && body[run.len()..].contains('`'));
-    is_fence.then_some(run)
-}
-
-fn closes(open: &str, fence: &str, line: &str) -> bool {
-    fence.len() >= open.len() && fence.starts_with(open) && line.trim().len() == fence.len()
-}
-
-/// Prose outside of code spans, with mentions and pictures disarmed.
-fn neutralise_prose(line: &str, out: &mut String) {
-    let mut rest = line;
-    while let Some(tick) = rest.find('`') {
-        let run = rest[tick..].chars().take_while(|&c| c == '`').count();
-        let after = &rest[tick + run..];
-        disarm(&rest[..tick], out);
-        let code = closing_run(after, run).map_or(0, |end| end + run);
-        out.push_str(&rest[tick..tick + run + code]);
-        rest = &after[code..];
-    }
-    disarm(rest, out);
-}
-
-/// Where a run of exactly `run` backticks starts in `text`.
-fn closing_run(text: &str, run: usize) -> Option<usize> {
-    let mut from = 0;
-    while let Some(found) = text[from..].find('`') {
-        let start = from + found;
-        let length = text[start..].chars().take_while(|&c| c == '`').count();
-        if length == run {
-            return Some(start);
-        }
-        from = start + length;
-    }
-    None
-}
-
-fn disarm(prose: &str, out: &mut String) {
-    let mut chars = prose.chars().peekable();
-    while let Some(c) = chars.next() {
-        match (c, chars.peek()) {
-            // a zero-width space after the sign: reads the same, notifies nobody
-            ('@', Some(next)) if next.is_alphanumeric() => out.push_str("@\u{200B}"),
-            ('!', Some('[')) => {}
-            // raw HTML could mention, embed or hide; shown as text it does nothing
-            ('<', Some(next)) if next.is_ascii_alphabetic() || matches!(next, '/' | '!') => {
-                out.push_str("&lt;");
-            }
-            _ => out.push(c),
-        }
-    }
-}
-
 /// A code block whose fence is longer than any run of backticks inside.
 pub fn fenced(info: &str, code: &str) -> String {
     let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
@@ -206,16 +132,11 @@ mod tests {
     }
 
     #[test]
-    fn what_we_post_notifies_nobody_and_keeps_code() {
-        let answer =
-            "cc @octocat, see `@decorator` and ![x](http://evil/?q=1)\n```py\n@property\n```\n<img src=x>";
-        assert_eq!(
-            postable(answer),
-            "cc @\u{200B}octocat, see `@decorator` and [x](http://evil/?q=1)\n```py\n@property\n```\n&lt;img src=x>"
-        );
-        assert_eq!(postable("a\n```\nopen @x"), "a\n```\nopen @x\n```");
-        assert_eq!(postable("`open @x"), "`open @\u{200B}x");
-        assert_eq!(postable("a<!-- ai-relay v1 --> b"), "a b");
+    fn code_with_something_to_hide_is_not_plain() {
+        for hiding in ["if a\u{202E} {", "zero\u{200B}width", "a\u{2028}b", "x\n/approve\n"] {
+            assert!(!is_plain(hiding), "{hiding:?}");
+        }
+        assert!(is_plain("let x = 1;\r\n\tcall(\"/usr/bin\");\n/usr/bin/env"));
     }
 
     #[test]
@@ -227,8 +148,6 @@ mod tests {
     proptest! {
         #[test]
         fn cleaning_never_panics_and_settles(text in "\\PC{0,80}|[`@!<\\[\\-\n~ a]{0,60}") {
-            let posted = postable(&text);
-            prop_assert!(!posted.contains("<!--"));
             prop_assert_eq!(normalise(&normalise(&text)), normalise(&text));
             prop_assert!(readable(&text).find("<!--").is_none());
             prop_assert!(fenced("", &text).len() > text.len());

@@ -144,10 +144,12 @@ impl fmt::Display for Category {
     }
 }
 
-/// Any integer; what no line can have becomes 0, so that one bad number costs one place, not a review.
+/// Any number; what no line can have becomes 0, so that one bad number costs one place, not a review. Some models
+/// write `12.0`.
 fn line_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let number = i64::deserialize(deserializer)?;
-    Ok(u32::try_from(number).unwrap_or(0))
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let whole = number.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0);
+    Ok(whole.and_then(|number| format!("{number:.0}").parse().ok()).unwrap_or(0))
 }
 
 /// The answer's JSON Schema: every object closed, everything required, no bounds (they are not
@@ -254,8 +256,17 @@ mod tests {
     #[test]
     fn a_line_that_cannot_be_costs_its_place_not_the_review() {
         let mut odd = answer();
-        *odd.pointer_mut("/findings/0/line").unwrap() = json!(-4);
-        assert_eq!(parse(&odd.to_string()).unwrap().findings[0].line, 0);
+        for (given, line) in [
+            (json!(-4), 0),
+            (json!(12), 12),
+            (json!(12.0), 12),
+            (json!(12.5), 0),
+            (json!(1e300), 0),
+            (json!(9_000_000_000_u64), 0),
+        ] {
+            *odd.pointer_mut("/findings/0/line").unwrap() = given;
+            assert_eq!(parse(&odd.to_string()).unwrap().findings[0].line, line);
+        }
     }
 
     #[test]

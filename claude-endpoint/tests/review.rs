@@ -1,11 +1,12 @@
 //! The endpoint from the signed event to the outcome, against the stand-ins.
 
+#[path = "review/failures.rs"]
+mod failures;
 mod world;
 
-use http::StatusCode;
 use serde_json::{Value, json};
 use testkit::anthropic::{Reply, always};
-use testkit::control::{Fault, get, post};
+use testkit::control::post;
 use testkit::scenario::{REVIEWER, Scenario};
 use world::{World, finding, reply};
 
@@ -33,7 +34,8 @@ fn defects() -> Reply {
 async fn one_event_becomes_one_review_one_memory_one_outcome() {
     let world = World::start(always(defects())).await;
     let endpoint = world.endpoint().await;
-    assert_eq!(endpoint.send(&world.opened("d1")).await, (202, json!({"status": "accepted", "id": "d1"})));
+    let (status, answer) = endpoint.send(&world.opened("d1")).await;
+    assert_eq!((status, &answer["status"], &answer["id"]), (202, &json!("accepted"), &json!("d1")));
     let done = endpoint.outcome("d1").await;
     assert_eq!(
         (done["state"].as_str(), done["summary"].as_str()),
@@ -46,6 +48,7 @@ async fn one_event_becomes_one_review_one_memory_one_outcome() {
     assert_eq!(done["url"], reviews[0].html_url);
     assert!(reviews[0].body.contains("nobody wrote this") && reviews[0].body.contains("src/lib.rs:1"));
     let comments = world.github.comments("acme/shop", 7);
+    assert!(comments.iter().all(|comment| comment.body.contains("<!-- ai-relay v1 delivery=d1 ")));
     let places: Vec<_> = comments.iter().map(|c| (c.path.as_str(), c.start_line, c.line)).collect();
     assert_eq!(
         places,
@@ -107,30 +110,6 @@ async fn the_model_sees_the_change_and_the_memory_and_no_secret() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_from_github_posts_nothing_twice_and_asks_nobody_twice() {
-    let world = World::start(always(defects())).await;
-    world.github.fail_next(post(REVIEWS), Fault::LoseAnswer);
-    let endpoint = world.endpoint().await;
-    endpoint.send(&world.opened("d1")).await;
-    assert_eq!(endpoint.outcome("d1").await["state"], "completed");
-    assert_eq!((world.github.reviews("acme/shop", 7).len(), world.anthropic.requests().len()), (1, 1));
-    assert_eq!(world.memory.updates().len(), 1);
-}
-
-#[tokio::test]
-async fn a_422_in_spite_of_the_anchoring_loses_nothing() {
-    let world = World::start(always(defects())).await;
-    world.github.fail_next(post(REVIEWS), Fault::Status(StatusCode::UNPROCESSABLE_ENTITY, vec![]));
-    let endpoint = world.endpoint().await;
-    endpoint.send(&world.opened("d1")).await;
-    let done = endpoint.outcome("d1").await;
-    assert!(done["summary"].as_str().unwrap().contains("all findings stand in the body"), "{done}");
-    let reviews = world.github.reviews("acme/shop", 7);
-    assert_eq!((reviews.len(), world.github.comments("acme/shop", 7).len()), (1, 0));
-    assert!(reviews[0].body.contains("src/orders.rs:44") && reviews[0].body.contains("web/cart.js:4-7"));
-}
-
-#[tokio::test]
 async fn a_head_that_moves_while_the_model_thinks_is_not_reviewed() {
     let world = World::start(always(defects())).await;
     let gate = world.anthropic.gate(post("/v1/messages"));
@@ -162,19 +141,6 @@ async fn without_a_token_the_review_is_made_and_remembered() {
 }
 
 #[tokio::test]
-async fn a_memory_that_is_away_delays_only_the_memory() {
-    let world = World::start(always(defects())).await;
-    world.memory.fail_next(3);
-    let endpoint = world.endpoint().await;
-    endpoint.send(&world.opened("d1")).await;
-    let done = endpoint.outcome("d1").await;
-    assert_eq!(done["state"], "completed");
-    assert!(done["detail"]["recall_error"].as_str().unwrap().contains("503"), "{done}");
-    assert_eq!((world.github.reviews("acme/shop", 7).len(), world.anthropic.requests().len()), (1, 1));
-    assert_eq!(world.memory.updates().len(), 1);
-}
-
-#[tokio::test]
 async fn without_a_reviewer_events_wait_and_health_says_what_to_set() {
     let world = World::start(always(defects())).await;
     let endpoint = world
@@ -194,34 +160,6 @@ async fn without_a_reviewer_events_wait_and_health_says_what_to_set() {
 
     let endpoint = world.endpoint().await;
     assert_eq!(endpoint.outcome("d1").await["state"], "completed");
-}
-
-#[tokio::test]
-async fn a_refusal_and_a_cut_off_answer_are_no_reviews() {
-    for (answer, words) in [
-        (Reply::refusal(), "refused"),
-        (Reply::max_tokens(), "cut off"),
-        (Reply::spend_limit(), "spend limit"),
-    ] {
-        let world = World::start(always(answer)).await;
-        let endpoint = world.endpoint().await;
-        endpoint.send(&world.opened("d1")).await;
-        let done = endpoint.outcome("d1").await;
-        assert_eq!(done["state"], "failed");
-        assert!(done["summary"].as_str().unwrap().contains(words), "{done}");
-        assert_eq!((world.github.reviews("acme/shop", 7).len(), world.anthropic.requests().len()), (0, 1));
-    }
-}
-
-#[tokio::test]
-async fn an_unusable_answer_is_not_paid_for_without_end() {
-    let world = World::start(always(Reply::text("Looks good to me!"))).await;
-    let endpoint = world.endpoint().await;
-    endpoint.send(&world.opened("d1")).await;
-    let done = endpoint.outcome("d1").await;
-    assert_eq!(done["state"], "failed");
-    assert!(done["summary"].as_str().unwrap().contains("does not fit the schema"), "{done}");
-    assert_eq!((world.github.reviews("acme/shop", 7).len(), world.anthropic.requests().len()), (0, 4));
 }
 
 #[tokio::test]
@@ -319,15 +257,4 @@ async fn a_planted_marker_does_not_stop_a_review() {
     let by_us =
         world.github.reviews("acme/shop", 7).iter().filter(|review| review.user.login == REVIEWER).count();
     assert_eq!(by_us, 2);
-}
-
-#[tokio::test]
-async fn a_token_that_may_not_see_the_repository_ends_the_event_with_what_to_do() {
-    let world = World::start(always(defects())).await;
-    world.github.fail_next(get("/repos/acme/shop/pulls/7"), Fault::Status(StatusCode::NOT_FOUND, vec![]));
-    let endpoint = world.endpoint().await;
-    endpoint.send(&world.opened("d1")).await;
-    let done = endpoint.outcome("d1").await;
-    assert_eq!(done["state"], "failed");
-    assert!(done.to_string().contains("GITHUB_TOKEN may not see it"), "{done}");
 }

@@ -102,10 +102,10 @@ pub(super) async fn send(
     if status.is_success() { Ok(body) } else { Err(refusal(status, &headers, &body, path)) }
 }
 
-fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], path: &str) -> GithubError {
+pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], path: &str) -> GithubError {
     let message = message(body);
     match status.as_u16() {
-        403 | 429 if is_limit(status, headers, &message) => {
+        403 | 422 | 429 if is_limit(status, headers, &message) => {
             GithubError::RateLimited { retry_after: wait(headers) }
         }
         401 => GithubError::BadToken(message),
@@ -118,13 +118,21 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], path: &str) -> 
     }
 }
 
+/// Secondary limits are told apart from other refusals by their words; content that was created too fast is one, too.
 fn is_limit(status: StatusCode, headers: &HeaderMap, message: &str) -> bool {
     let text = message.to_lowercase();
-    status == StatusCode::TOO_MANY_REQUESTS
-        || headers.contains_key(header::RETRY_AFTER)
-        || headers.get("x-ratelimit-remaining").is_some_and(|left| left == "0")
-        || text.contains("rate limit")
-        || text.contains("abuse")
+    let too_quick = text.contains("submitted too quickly") || text.contains(r#""code":"abuse""#);
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::UNPROCESSABLE_ENTITY => too_quick,
+        _ => {
+            too_quick
+                || headers.contains_key(header::RETRY_AFTER)
+                || headers.get("x-ratelimit-remaining").is_some_and(|left| left == "0")
+                || text.contains("rate limit")
+                || text.contains("abuse")
+        }
+    }
 }
 
 /// `retry-after`, else the reset of an exhausted primary limit, else GitHub's minimum.

@@ -13,8 +13,21 @@ use crate::github::GithubError;
 use crate::prompt::LeftOut;
 use crate::reviewer::ReviewError;
 
-/// Attempts after which an unusable answer is the end: each was paid for.
-const MOST_ASKED: u32 = 4;
+/// Attempts after which a refusal of GitHub is believed; a new pull request may be unknown for a moment.
+const MOST_REFUSED: u32 = 4;
+/// Attempts after which an answer that cannot be used will not get better; about a quarter of an hour.
+const MOST_UNEXPECTED: u32 = 10;
+
+/// What became of telling the memory.
+#[derive(Debug)]
+pub(super) enum Remembered {
+    /// It knows.
+    Told,
+    /// It was away, and will be told.
+    Queued,
+    /// It does not want to know; the text says why.
+    Refused(String),
+}
 
 /// Why the journey stopped before its end.
 #[derive(Debug)]
@@ -64,37 +77,36 @@ impl Review {
                 self.reviewers.gone(hold).await;
                 Verdict::Away { reason }
             }
-            Stop::Ask(ReviewError::Unusable(error)) if attempt < MOST_ASKED => {
-                Verdict::Retry { error, after: None }
+            Stop::Ask(ReviewError::Unusable(error)) => Verdict::Retry { error, after: None },
+            Stop::Ask(error @ (ReviewError::NoReview(_) | ReviewError::TooLarge(_))) => {
+                done(Finish::new(State::Failed.as_str(), format!("no review was made: {error}")))
             }
-            Stop::Ask(
-                error @ (ReviewError::Unusable(_) | ReviewError::NoReview(_) | ReviewError::TooLarge(_)),
-            ) => done(Finish::new(State::Failed.as_str(), format!("no review was made: {error}"))),
-            Stop::Github(error) => self.github_verdict(error).await,
+            Stop::Github(error) => self.github_verdict(error, attempt).await,
         }
     }
 
-    async fn github_verdict(&self, error: GithubError) -> Verdict {
+    async fn github_verdict(&self, error: GithubError, attempt: u32) -> Verdict {
         let text = error.to_string();
-        match error {
-            GithubError::BadToken(_) => Verdict::Away { reason: text },
+        let patience = match &error {
+            GithubError::BadToken(_) => return Verdict::Away { reason: text },
             GithubError::RateLimited { retry_after } => {
-                Verdict::Retry { error: text, after: Some(retry_after) }
+                return Verdict::Retry { error: text, after: Some(*retry_after) };
             }
             GithubError::Unavailable(_) if self.github.probe().await.is_err() => {
-                Verdict::Away { reason: text }
+                return Verdict::Away { reason: text };
             }
+            GithubError::Unavailable(_) | GithubError::Broken(..) => u32::MAX,
+            // 422: the head may have moved in this very moment, which the next attempt will see
+            GithubError::NotFound(_) | GithubError::Unprocessable(_) => MOST_REFUSED,
+            GithubError::Unexpected(_) => MOST_UNEXPECTED,
+            GithubError::Forbidden(_) | GithubError::TooLarge => 0,
+        };
+        match error {
+            _ if attempt < patience => Verdict::Retry { error: text, after: None },
             GithubError::NotFound(_) if !self.github.can_post() => {
                 Verdict::Dead { error: format!("{text}; GITHUB_TOKEN is not set") }
             }
-            GithubError::NotFound(_) | GithubError::Forbidden(_) | GithubError::TooLarge => {
-                Verdict::Dead { error: text }
-            }
-            // 422: the head may have moved in this very moment, which the next attempt will see
-            GithubError::Unprocessable(_)
-            | GithubError::Unavailable(_)
-            | GithubError::Broken(..)
-            | GithubError::Unexpected(_) => Verdict::Retry { error: text, after: None },
+            _ => Verdict::Dead { error: text },
         }
     }
 }
@@ -135,7 +147,7 @@ pub(super) fn nothing_to_review(left_out: &[LeftOut]) -> Finish {
 }
 
 /// The outcome of a review that was made. It is complete only if all of it was done.
-pub(super) fn finish(made: &Made, steps: &Steps, can_post: bool, not_remembered: Option<String>) -> Finish {
+pub(super) fn finish(made: &Made, steps: &Steps, can_post: bool, remembered: &Remembered) -> Finish {
     let (inline, total) = (made.anchored.inline.len(), made.findings().count());
     let mut parts = vec![match total {
         0 => "reviewed, no findings".to_owned(),
@@ -154,14 +166,24 @@ pub(super) fn finish(made: &Made, steps: &Steps, can_post: bool, not_remembered:
     }
     let gaps = made.left_out.iter().filter(|left| left.is_gap).count();
     if gaps > 0 {
-        missing.push(format!("{gaps} files were too large to review whole"));
+        missing.push(format!("{gaps} files were not reviewed, or not whole"));
     }
-    missing.extend(not_remembered.map(|error| format!("not remembered: {error}")));
+    match remembered {
+        Remembered::Told => {}
+        Remembered::Queued => parts.push("the memory is told later".to_owned()),
+        Remembered::Refused(error) => missing.push(format!("not remembered: {error}")),
+    }
     let state = if missing.is_empty() { State::Completed } else { State::Partial };
     parts.append(&mut missing);
     let mut finish = Finish::new(state.as_str(), parts.join("; "));
     finish.url = made.posted.as_ref().map(|posted| posted.url.clone());
     finish.detail = detail(made, steps, inline, total);
+    let word = match remembered {
+        Remembered::Told => "told",
+        Remembered::Queued => "queued",
+        Remembered::Refused(_) => "refused",
+    };
+    finish.detail.insert("remembered".to_owned(), word.into());
     finish
 }
 

@@ -1,4 +1,4 @@
-//! What is reviewed, and what was made of it: the checkpoint of a review.
+//! What is reviewed, and what was made of it, as the checkpoint of a review keeps it.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,11 @@ const LONGEST_MEMORY: usize = 6_000;
 /// The subject of a pushed commit.
 const COMMIT: &str = "commit";
 
+/// As in [`Bond::subject`].
+pub(super) fn subject_of_pull(number: u64) -> String {
+    format!("pull/{number}")
+}
+
 /// The change under review.
 #[derive(Debug)]
 pub(super) struct Topic {
@@ -41,7 +46,7 @@ impl Topic {
         Self {
             repository: repository.to_owned(),
             head: pull.head_sha.clone(),
-            subject: format!("pull/{number}"),
+            subject: subject_of_pull(number),
             what: format!("pull request #{number}"),
             author: pull.author.clone(),
             title: pull.title.clone(),
@@ -98,6 +103,14 @@ pub(super) struct Asked {
     pub(super) reviewer: &'static str,
     pub(super) answer: Answer,
     pub(super) left_out: Vec<LeftOut>,
+}
+
+/// What an attempt leaves to the next one: the checkpoint.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Progress<M> {
+    /// Answers that were paid for and of no use.
+    pub(super) paid: u32,
+    pub(super) made: Option<M>,
 }
 
 /// A finished review, ready to be posted and remembered.

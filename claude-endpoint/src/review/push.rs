@@ -23,39 +23,35 @@ impl Review {
         journey: &mut Journey<'_>,
         push: &Push,
         default_branch: &str,
+        made_before: Option<Made>,
     ) -> Result<Finish, Stop> {
         if let Some(reason) = not_wanted(push, default_branch) {
             return Ok(ending::skipped(reason));
         }
-        let made = match journey.made_before(&push.after) {
-            Some(made) if made.posted.is_some() => made,
-            earlier => {
-                let payload: Option<Payload> = serde_json::from_str(journey.event.payload.get()).ok();
-                let head = payload.and_then(|payload| payload.head_commit).unwrap_or_default();
-                let topic = Topic::of_push(journey.repository, push, default_branch, &head);
-                let made = match earlier {
-                    Some(made) => made,
-                    None => {
-                        let range = self.github.range_diff(journey.repository, &push.before, &push.after);
-                        match self.make(journey, &topic, range).await {
-                            Err(Stop::Github(GithubError::NotFound(_))) if push.forced => {
-                                return Ok(ending::skipped(REWRITTEN));
-                            }
-                            made => made?,
-                        }
+        let payload: Option<Payload> = serde_json::from_str(journey.event.payload.get()).ok();
+        let head = payload.and_then(|payload| payload.head_commit).unwrap_or_default();
+        let topic = Topic::of_push(journey.repository, push, default_branch, &head);
+        let mut made = match made_before {
+            Some(made) => made,
+            None => {
+                let range = self.github.range_diff(journey.repository, &push.before, &push.after);
+                match self.make(journey, &topic, range).await {
+                    Err(Stop::Github(GithubError::NotFound(_))) if push.forced => {
+                        return Ok(ending::skipped(REWRITTEN));
                     }
-                };
-                self.comment(journey, &topic, made).await?
+                    made => made?,
+                }
             }
         };
+        if made.posted.is_none() && made.is_worth_posting() && self.github.can_post() {
+            self.comment(journey, &topic, &mut made).await?;
+        }
         self.remember(journey, made).await
     }
 
-    /// Comments on the newest commit where a finding is major or worse, unless the comment is there already.
-    async fn comment(&self, journey: &mut Journey<'_>, topic: &Topic, mut made: Made) -> Result<Made, Stop> {
-        if !made.is_worth_posting() || !self.github.can_post() {
-            return Ok(made);
-        }
+    /// Comments on the newest commit, unless the comment is there already.
+    async fn comment(&self, journey: &mut Journey<'_>, topic: &Topic, made: &mut Made) -> Result<(), Stop> {
+        let _alone = self.posting.lock().await;
         let marker = self.marker.make(topic.bond(), &journey.event.id);
         let url = match self.github.find_commit_comment(&self.marker, topic.bond()).await? {
             Some(url) => url,
@@ -66,8 +62,7 @@ impl Review {
             }
         };
         made.posted = Some(Posted { url, refused_inline: false });
-        journey.keep(&mut made).await?;
-        Ok(made)
+        journey.keep(Some(made)).await
     }
 }
 

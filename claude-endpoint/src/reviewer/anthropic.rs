@@ -81,24 +81,31 @@ impl Anthropic {
 
     async fn attempt(&self, body: &Value) -> Result<Answer, Failure> {
         let sent = self.call(http::Method::POST, "/v1/messages").json(body).send().await;
-        let response = sent.map_err(|error| match error.is_connect() {
-            true => Failure::Final(ReviewError::unreachable(format!(
-                "{} cannot be reached: {}",
-                self.base,
-                cause(error)
-            ))),
-            false => Failure::Again(
-                ReviewError::retry(format!("the call to {} failed: {}", self.base, cause(error))),
-                None,
-            ),
-        })?;
+        let response = sent.map_err(|error| self.not_sent(error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = super::read(response, LARGEST_ANSWER).await;
-        let bytes = bytes.map_err(|reason| Failure::Again(ReviewError::retry(reason), None))?;
+        let bytes = bytes.map_err(|reason| match status.is_success() {
+            true => Failure::Final(ReviewError::Unusable(reason)),
+            false => Failure::Again(ReviewError::retry(reason), None),
+        })?;
         if status.is_success() {
             answer(&bytes).map_err(Failure::Final)
         } else {
             Err(self.failure(status, &headers, &bytes))
+        }
+    }
+
+    fn not_sent(&self, error: reqwest::Error) -> Failure {
+        let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
+        let text = cause(error);
+        if is_connect {
+            Failure::Final(ReviewError::unreachable(format!("{} cannot be reached: {text}", self.base)))
+        } else if is_timeout {
+            // the model was thinking, and that is paid for
+            let reason = format!("{} did not answer in time; REVIEW_TIMEOUT allows more", self.base);
+            Failure::Final(ReviewError::Unusable(reason))
+        } else {
+            Failure::Again(ReviewError::retry(format!("the call to {} failed: {text}", self.base)), None)
         }
     }
 
@@ -153,9 +160,9 @@ struct Block {
     text: String,
 }
 
-fn answer(body: &[u8]) -> Result<Answer, ReviewError> {
+pub(super) fn answer(body: &[u8]) -> Result<Answer, ReviewError> {
     let message: Message = serde_json::from_slice(body)
-        .map_err(|error| ReviewError::retry(format!("Anthropic's answer cannot be read: {error}")))?;
+        .map_err(|error| ReviewError::Unusable(format!("Anthropic's answer cannot be read: {error}")))?;
     super::check_stop(message.stop_reason.as_deref())?;
     let text: String = message
         .content

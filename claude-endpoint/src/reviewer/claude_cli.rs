@@ -75,6 +75,9 @@ struct Output {
 impl ClaudeCli {
     /// A reviewer that runs `program`, found on the `PATH` of `variables` unless it is a path itself.
     pub fn new(program: PathBuf, model: String, timeout: Duration, variables: Variables) -> Self {
+        // each run has a working directory of its own, in which a relative path would lead nowhere
+        let is_path = program.components().count() > 1;
+        let program = if is_path { std::path::absolute(&program).unwrap_or(program) } else { program };
         Self { program, model, timeout, variables }
     }
 
@@ -108,17 +111,20 @@ impl ClaudeCli {
         command
     }
 
-    /// Runs a command in an empty directory of its own.
-    async fn run(&self, mut command: Command, input: &str, timeout: Duration) -> Result<Output, String> {
-        let directory =
-            tempfile::tempdir().map_err(|error| format!("cannot make an empty directory: {error}"))?;
+    /// Runs a command in an empty directory of its own. One that cannot be started is away; once it runs, a question
+    /// is paid for, whatever becomes of the answer.
+    async fn run(&self, mut command: Command, input: &str, timeout: Duration) -> Result<Output, ReviewError> {
+        let directory = tempfile::tempdir().map_err(|error| {
+            ReviewError::unreachable(format!("cannot make an empty directory for the Claude CLI: {error}"))
+        })?;
         command.current_dir(directory.path());
         let mut child = command.spawn().map_err(|error| {
-            format!("cannot run `{}`: {error}; install it with `npm install -g @anthropic-ai/claude-code`, or set CLAUDE_CLI to its path", self.program.display())
+            ReviewError::unreachable(format!("cannot run `{}`: {error}; install it with `npm install -g @anthropic-ai/claude-code`, or set CLAUDE_CLI to its path", self.program.display()))
         })?;
         let finished = tokio::time::timeout(timeout, exchange(&mut child, input)).await;
         // an error or the deadline drops the child, which kills it
-        finished.map_err(|_| format!("the Claude CLI did not finish within {} s", timeout.as_secs()))?
+        let late = |_| Err(format!("the Claude CLI did not finish within {} s", timeout.as_secs()));
+        finished.unwrap_or_else(late).map_err(ReviewError::Unusable)
     }
 }
 
@@ -155,7 +161,8 @@ fn outcome(output: &Output) -> Result<Outcome, ReviewError> {
     serde_json::from_slice(&output.stdout).map_err(|_| {
         let said = [output.stderr.as_slice(), b" ", output.stdout.as_slice()].concat();
         let said = shorten(String::from_utf8_lossy(&said).trim(), 400);
-        failure(&said, None).unwrap_or_else(|| ReviewError::retry(format!("the Claude CLI failed: {said}")))
+        failure(&said, None)
+            .unwrap_or_else(|| ReviewError::Unusable(format!("the Claude CLI failed: {said}")))
     })
 }
 
@@ -212,7 +219,7 @@ impl Reviewer for ClaudeCli {
     async fn ready(&self) -> Result<(), String> {
         let mut command = self.command();
         command.args(["auth", "status"]);
-        let output = self.run(command, "", PROBE_TIMEOUT).await?;
+        let output = self.run(command, "", PROBE_TIMEOUT).await.map_err(|error| error.to_string())?;
         let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         match status["loggedIn"].as_bool() {
             Some(false) => Err(NOT_LOGGED_IN.to_owned()),
@@ -226,10 +233,7 @@ impl Reviewer for ClaudeCli {
 
     async fn ask(&self, prompt: &Prompt) -> Result<Answer, ReviewError> {
         let input = prompt.user.replace('@', WIDE_AT);
-        let output = self
-            .run(self.review_command(prompt.system), &input, self.timeout)
-            .await
-            .map_err(ReviewError::retry)?;
+        let output = self.run(self.review_command(prompt.system), &input, self.timeout).await?;
         answer(outcome(&output)?, &self.model)
     }
 }

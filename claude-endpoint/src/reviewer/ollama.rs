@@ -101,17 +101,19 @@ impl Ollama {
 
     async fn chat(&self, body: &Value) -> Result<Chat, ReviewError> {
         let response = self.http.post(self.url("/api/chat")).json(body).send().await.map_err(|error| {
-            if error.is_timeout() && !error.is_connect() {
+            if error.is_connect() {
+                ReviewError::unreachable(self.away(error))
+            } else if error.is_timeout() {
                 ReviewError::Unusable("Ollama did not answer in time; REVIEW_TIMEOUT allows more".to_owned())
             } else {
-                ReviewError::unreachable(self.away(error))
+                ReviewError::retry(format!("the call to Ollama failed: {}", chain(&error.without_url())))
             }
         })?;
         let status = response.status();
-        let bytes = super::read(response, LARGEST_ANSWER).await.map_err(ReviewError::retry)?;
+        let bytes = super::read(response, LARGEST_ANSWER).await.map_err(ReviewError::Unusable)?;
         if status.is_success() {
             return serde_json::from_slice(&bytes)
-                .map_err(|error| ReviewError::retry(format!("Ollama's answer cannot be read: {error}")));
+                .map_err(|error| ReviewError::Unusable(format!("Ollama's answer cannot be read: {error}")));
         }
         let error: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let message = shorten(error["error"].as_str().unwrap_or("no reason given"), 300);

@@ -97,7 +97,9 @@ impl World {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let running = tokio::spawn(service.run(listener, stop.clone()));
-        let client = SignedClient::new(base.parse().unwrap(), keys(), Duration::from_secs(40)).unwrap();
+        let client =
+            SignedClient::new("claude-endpoint", base.parse().unwrap(), keys(), Duration::from_secs(40))
+                .unwrap();
         Endpoint { client, stop, running }
     }
 
@@ -175,6 +177,16 @@ impl Endpoint {
         serde_json::from_slice::<Value>(&answer.body).unwrap()["outcomes"].clone()
     }
 
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = self.client.get(path, None).await.unwrap();
+        (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
+    }
+
+    pub(crate) async fn post(&self, path: &str) -> (u16, Value) {
+        let answer = self.client.post(path, "id", Bytes::new()).await.unwrap();
+        (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
+    }
+
     pub(crate) async fn health(&self) -> Value {
         serde_json::from_slice(&self.client.get("/health", None).await.unwrap().body).unwrap()
     }
@@ -208,6 +220,8 @@ struct Inner {
     updates: Mutex<Vec<Update>>,
     searches: Mutex<Vec<String>>,
     failures: AtomicUsize,
+    /// The status of every answer to an update, if it is refused.
+    refusal: Mutex<Option<StatusCode>>,
 }
 
 impl Memory {
@@ -216,7 +230,7 @@ impl Memory {
         let routes = Router::new()
             .route("/memory/search", get(search))
             .route("/memory-update", post(update))
-            .layer(middleware::from_fn_with_state(Auth::signed(keys()), guard))
+            .layer(middleware::from_fn_with_state(Auth::signed("ollama-endpoint", keys()), guard))
             .with_state(Arc::clone(&inner));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -231,6 +245,20 @@ impl Memory {
 
     pub(crate) fn fail_next(&self, requests: usize) {
         self.inner.failures.store(requests, Ordering::SeqCst);
+    }
+
+    pub(crate) fn refuse_updates(&self, status: Option<StatusCode>) {
+        *self.inner.refusal.lock().unwrap() = status;
+    }
+
+    /// Waits until so many updates have arrived.
+    pub(crate) async fn updated(&self, count: usize) {
+        let arrived = async {
+            while self.updates().len() < count {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), arrived).await.unwrap();
     }
 
     pub(crate) fn updates(&self) -> Vec<Update> {
@@ -270,6 +298,10 @@ async fn search(State(inner): State<Arc<Inner>>, uri: Uri) -> Response {
 async fn update(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
     if inner.fails() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if let Some(status) = *inner.refusal.lock().unwrap() {
+        return (status, Json(json!({"error": {"code": "x", "message": "it is not wanted"}})))
+            .into_response();
     }
     inner.updates.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
     (StatusCode::ACCEPTED, Json(json!({"status": "accepted", "id": "x"}))).into_response()

@@ -180,15 +180,11 @@ impl RepoState {
         }
     }
 
-    /// The diff between two commits: of a push, or of a pull request.
+    /// The diff between two commits: of a pull request from its base to one of its heads, or of a push.
     pub(crate) fn range(&self, base: &str, head: &str) -> Option<&str> {
-        let pushed = self.ranges.get(&(base.to_owned(), head.to_owned()));
-        pushed.map(String::as_str).or_else(|| {
-            let of_base =
-                self.pulls.values().filter(|it| it.pull.base_sha == base || it.pull.base_ref == base);
-            let mut heads = of_base.flat_map(|it| &it.heads);
-            heads.find(|it| it.sha == head).map(|it| it.diff.as_str())
-        })
+        let of_base = self.pulls.values().filter(|it| it.pull.base_sha == base || it.pull.base_ref == base);
+        let proposed = of_base.flat_map(|it| &it.heads).find(|it| it.sha == head).map(|it| it.diff.as_str());
+        proposed.or_else(|| self.ranges.get(&(base.to_owned(), head.to_owned())).map(String::as_str))
     }
 
     /// Whether a commit with this sha was ever seen here.
