@@ -73,7 +73,7 @@ struct OwnArgs {
 pub enum ProxyAuth {
     /// Callers with the token, or who sign.
     Required,
-    /// Anybody who reaches the port.
+    /// Programs that reach the port as loopback; not the web pages of others.
     None,
 }
 
@@ -154,7 +154,7 @@ impl Cli {
             embed_model: own.ollama_embed_model.clone(),
             proxy: own.proxy_limits(),
             proxy_auth: own.ollama_proxy_auth,
-            server: shared::server::Limits { connections: service.max_connections, ..Default::default() },
+            server: service.limits(),
         })
     }
 }

@@ -10,6 +10,12 @@ use shared::memory::Update;
 use self::payload::{Commit, Payload};
 use self::text::{LONGEST, cut, first_line, listed, tidy};
 
+/// The kind of what is kept of a text that was deleted at its origin.
+pub const RETRACTION: &str = "retraction";
+
+/// Why a text that was deleted at its origin is not worth finding.
+pub const TAKEN_BACK: &str = "what was taken back is not remembered";
+
 /// A memory before it is stored: what it says, and about what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
@@ -31,6 +37,14 @@ pub struct Draft {
     pub created_at: Timestamp,
     /// Whether a search may find it; junk is kept, but not indexed.
     pub indexed: bool,
+}
+
+impl Draft {
+    /// The address and kind of event whose memories this one takes back, those that are still to arrive included.
+    pub fn takes_back(&self) -> Option<(&str, &str)> {
+        let taken = self.kind == RETRACTION && !self.indexed;
+        self.url.as_deref().zip(self.event.as_deref()).filter(|_| taken)
+    }
 }
 
 /// What a template made of an event.
@@ -70,6 +84,13 @@ impl Told {
         self.junk = self.junk.or(reason);
         self
     }
+
+    /// What is left of a deleted text: where it stood, so that its memories are found, and none of its words.
+    fn taken_back(self, who: &str) -> Self {
+        let Self { branch, url: Some(url), .. } = self else { return self.junk(Some(TAKEN_BACK)) };
+        let text = format!("{who} took back what was said at {url}");
+        Self { kind: RETRACTION, text, branch, url: Some(url), junk: Some(TAKEN_BACK) }
+    }
 }
 
 /// A local agent's own words are the memory.
@@ -96,13 +117,18 @@ pub fn envelope(envelope: &Envelope) -> Distilled {
     let told = match envelope.event.as_str() {
         "push" => push(envelope, &payload, who),
         "pull_request" => pull_request(&payload, action, who),
-        "issue_comment" => issue_comment(envelope, &payload, action, who),
+        "issue_comment" => issue_comment(envelope, &payload, who),
         "pull_request_review" => review(&payload, action, who),
-        "pull_request_review_comment" => review_comment(&payload, action, who),
+        "pull_request_review_comment" => review_comment(&payload, who),
         "issues" => issue(&payload, action, who),
         "release" => release(&payload, action, who),
         "workflow_run" => workflow_run(&payload),
         event => other(event, &payload, action, who),
+    };
+    let told = match action {
+        // A release that is published again has the same address.
+        "deleted" if envelope.event != "release" => told.taken_back(who),
+        _ => told.junk(ours(&payload)),
     };
     let repository = envelope.repository.as_ref().map(|repository| repository.full_name.clone());
     let told = told.junk(repository.is_none().then_some("it belongs to no repository"));
@@ -182,7 +208,7 @@ fn pull_request(payload: &Payload, action: &str, who: &str) -> Told {
     Told::new(kind, text).on(pr.head.name.as_ref()).at(pr.html_url.as_ref()).junk(junk)
 }
 
-fn issue_comment(envelope: &Envelope, payload: &Payload, action: &str, who: &str) -> Told {
+fn issue_comment(envelope: &Envelope, payload: &Payload, who: &str) -> Told {
     let issue = payload.issue.clone().unwrap_or_default();
     let comment = payload.comment.clone().unwrap_or_default();
     let mut text = format!("{who} commented on {}", titled(issue.number, issue.title.as_deref()));
@@ -190,7 +216,7 @@ fn issue_comment(envelope: &Envelope, payload: &Payload, action: &str, who: &str
     let bot = envelope.sender.as_ref().is_some_and(|sender| sender.kind == SenderKind::Bot);
     Told::new("discussion", text)
         .at(comment.html_url.as_ref())
-        .junk(said(action, comment.body.as_deref()))
+        .junk(silent(comment.body.as_deref()))
         .junk(bot.then_some("bots' comments are chatter"))
 }
 
@@ -205,15 +231,16 @@ fn review(payload: &Payload, action: &str, who: &str) -> Told {
     };
     let mut text = format!("{who} {verb} pull request {}", titled(pr.number, pr.title.as_deref()));
     push_body(&mut text, review.body.as_deref());
-    // An approval is a decision even without words.
     let junk = match (action, verb) {
-        ("submitted", "approved" | "requested changes on") => ours(review.body.as_deref()),
-        _ => said(action, review.body.as_deref()),
+        // An approval is a decision even without words.
+        ("submitted", "approved" | "requested changes on") => None,
+        ("dismissed", _) => Some("a dismissal does not change what the review says"),
+        _ => silent(review.body.as_deref()),
     };
     Told::new("review", text).on(pr.head.name.as_ref()).at(review.html_url.as_ref()).junk(junk)
 }
 
-fn review_comment(payload: &Payload, action: &str, who: &str) -> Told {
+fn review_comment(payload: &Payload, who: &str) -> Told {
     let pr = payload.pull_request.clone().unwrap_or_default();
     let comment = payload.comment.clone().unwrap_or_default();
     let mut text = format!("{who} on pull request {}", titled(pr.number, pr.title.as_deref()));
@@ -225,7 +252,7 @@ fn review_comment(payload: &Payload, action: &str, who: &str) -> Told {
     Told::new("review", text)
         .on(pr.head.name.as_ref())
         .at(comment.html_url.as_ref())
-        .junk(said(action, comment.body.as_deref()))
+        .junk(silent(comment.body.as_deref()))
 }
 
 fn issue(payload: &Payload, action: &str, who: &str) -> Told {
@@ -291,19 +318,17 @@ fn other(event: &str, payload: &Payload, action: &str, who: &str) -> Told {
     )
 }
 
-/// Why a text in a comment or review is not worth finding.
-fn said(action: &str, body: Option<&str>) -> Option<&'static str> {
-    match action {
-        "deleted" | "dismissed" => Some("what was taken back is not remembered"),
-        _ if tidy(body.unwrap_or_default()).is_empty() => Some("it has no text"),
-        _ => ours(body),
-    }
+/// Why a comment or review without words is not worth finding.
+fn silent(body: Option<&str>) -> Option<&'static str> {
+    tidy(body.unwrap_or_default()).is_empty().then_some("it has no text")
 }
 
-/// Our own reviews come back as events; the reviewer has remembered what they say already.
-fn ours(body: Option<&str>) -> Option<&'static str> {
-    body.is_some_and(|body| body.contains("<!-- ai-relay"))
-        .then_some("it is our own; its author remembers it")
+/// Our own reviews come back as events of several kinds; the reviewer has remembered what they say already.
+fn ours(payload: &Payload) -> Option<&'static str> {
+    let comment = payload.comment.as_ref().and_then(|comment| comment.body.as_deref());
+    let review = payload.review.as_ref().and_then(|review| review.body.as_deref());
+    let marked = comment.or(review).is_some_and(|body| body.contains("<!-- ai-relay"));
+    marked.then_some("it is our own; its author remembers it")
 }
 
 fn push_body(text: &mut String, body: Option<&str>) {

@@ -99,6 +99,9 @@ fn report(status: &watch::Sender<Status>, now: Status) {
 
 /// Embeds one batch of the backlog behind `after` and says how far it came; `None` if there is no backlog.
 async fn embed_some(memory: &Memory, ollama: &Ollama, after: i64) -> Result<Option<i64>, Failure> {
+    if memory.take_doubt() && forgot_outgrown(memory, ollama).await? {
+        return Ok(Some(0));
+    }
     let backlog = memory.unembedded(after, BATCH).await?;
     // Halves that are still to be done: a batch that is refused is split until the culprit is alone.
     let mut parts = vec![backlog.as_slice()];
@@ -110,26 +113,45 @@ async fn embed_some(memory: &Memory, ollama: &Ollama, after: i64) -> Result<Opti
                 parts.extend([second, first]);
                 continue;
             }
-            Err(Failure::Ollama(OllamaError::Refused(reason))) => {
-                // If Ollama refuses everything, the text is not to blame.
-                ollama.embed(&[HARMLESS], Purpose::Document, TIMEOUT).await?;
-                part.iter().map(|memory| (memory.id.clone(), Embedding::Rejected(reason.clone()))).collect()
-            }
+            Err(Failure::Ollama(OllamaError::Refused(_))) => embed_again(memory, ollama, part).await?,
             Err(error) => return Err(error),
         };
+        let Some(embeddings) = embeddings else { return Ok(Some(0)) };
         memory.keep_embeddings(embeddings).await?;
     }
     Ok(backlog.last().map(|memory| memory.position))
 }
 
+/// A text that was refused alone is tried once more when Ollama has taken another: if that fails as well it is the text,
+/// and not a model that had just crashed.
+async fn embed_again(
+    memory: &Memory,
+    ollama: &Ollama,
+    part: &[Stored],
+) -> Result<Option<Vec<(String, Embedding)>>, Failure> {
+    ollama.embed(&[HARMLESS], Purpose::Document, TIMEOUT).await?;
+    match embed(memory, ollama, part).await {
+        Err(Failure::Ollama(OllamaError::Refused(reason))) => {
+            let rejected = |memory: &Stored| (memory.id.clone(), Embedding::Rejected(reason.clone()));
+            Ok(Some(part.iter().map(rejected).collect()))
+        }
+        embedded => embedded,
+    }
+}
+
+/// What the model makes of `part`; `None` if it is not the model any more that made the vectors there are.
 async fn embed(
     memory: &Memory,
     ollama: &Ollama,
     part: &[Stored],
-) -> Result<Vec<(String, Embedding)>, Failure> {
+) -> Result<Option<Vec<(String, Embedding)>>, Failure> {
     let texts: Vec<&str> = part.iter().map(|memory| memory.draft.text.as_str()).collect();
     let vectors = ollama.embed(&texts, Purpose::Document, TIMEOUT).await?;
     let mut dimensions = memory.dimensions().await?;
+    let differ = dimensions.is_some_and(|length| vectors.iter().any(|vector| vector.len() != length));
+    if differ && forgot_outgrown(memory, ollama).await? {
+        return Ok(None);
+    }
     let mut embeddings = Vec::with_capacity(part.len());
     for (memory, vector) in part.iter().zip(vectors) {
         let embedding = unit(vector, dimensions).map_or_else(Embedding::Rejected, Embedding::Vector);
@@ -138,7 +160,26 @@ async fn embed(
         }
         embeddings.push((memory.id.clone(), embedding));
     }
-    Ok(embeddings)
+    Ok(Some(embeddings))
+}
+
+/// Whether the model's vectors have another length than those there are, which are forgotten then: another model was
+/// pulled under the same name. A harmless text decides, so that one odd vector does not cost all the others.
+async fn forgot_outgrown(memory: &Memory, ollama: &Ollama) -> Result<bool, Failure> {
+    let vectors = ollama.embed(&[HARMLESS], Purpose::Document, TIMEOUT).await?;
+    let now = vectors.first().map(Vec::len).filter(|length| *length > 0);
+    let (Some(before), Some(now)) = (memory.dimensions().await?, now) else { return Ok(false) };
+    if before != now {
+        let model = ollama.embed_model();
+        tracing::warn!(
+            model,
+            before,
+            now,
+            "the model's vectors have another length; everything is embedded again"
+        );
+        memory.forget_embeddings().await?;
+    }
+    Ok(before != now)
 }
 
 #[cfg(test)]

@@ -7,21 +7,24 @@ use shared::error::ApiError;
 use shared::health::{Check, Report};
 
 use crate::Service;
+use crate::embedder::Status;
 use crate::ollama::is_model;
+
+/// How long the queue may take to write: a probe does not wait for a sick disk.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Everything that is to be known about this service. Ollama away is a warning: the memory works without it.
 pub(crate) async fn health(State(service): State<Service>) -> Report {
     let lane = service.lane.borrow().clone();
-    let report = inbox::queue_health(Report::new("ollama-endpoint"), &service.queue, &lane).await;
+    let report = inbox::queue_health(Report::new(crate::SERVICE), &service.queue, &lane).await;
     let report = match service.memory.counts().await {
-        Ok(counts) => {
-            let waiting = counts.indexed.saturating_sub(counts.with_vector + counts.rejected);
-            report
-                .with("memory", Check::pass().observed(counts.memories, "memories"))
-                .with("memory:without-vector", Check::pass().observed(waiting, "memories"))
-        }
+        Ok(counts) => report
+            .with("memory", Check::pass().observed(counts.memories, "memories"))
+            .with("memory:without-vector", Check::pass().observed(counts.waiting(), "memories"))
+            .with("memory:set-aside", Check::pass().observed(counts.rejected, "memories")),
         Err(error) => report.with("memory", Check::fail(error.to_string())),
     };
+    let report = report.with("embedder", embedder(&service.embedder.borrow()));
     let models = match service.ollama.models().await {
         Ok(models) => models,
         Err(error) => return report.with("ollama", Check::warn(error.to_string())),
@@ -29,6 +32,13 @@ pub(crate) async fn health(State(service): State<Service>) -> Report {
     let report = report.with("ollama", Check::pass());
     let report = with_model(report, "ollama:chat-model", &service.chat_model, &models);
     with_model(report, "ollama:embed-model", service.ollama.embed_model(), &models)
+}
+
+fn embedder(status: &Status) -> Check {
+    match status {
+        Status::Idle | Status::Working => Check::pass(),
+        Status::Waiting(error) => Check::warn(format!("search goes on by words: {error}")),
+    }
 }
 
 fn with_model(report: Report, component: &str, wanted: &str, models: &[String]) -> Report {
@@ -47,9 +57,8 @@ pub(crate) async fn live() -> &'static str {
 
 /// Whether an event could be stored now.
 pub(crate) async fn ready(State(service): State<Service>) -> Result<&'static str, ApiError> {
-    let written = service.queue.set_cursor("ready", 1).await;
-    written.map(|()| "ok").map_err(|error| {
-        ApiError::unavailable("store_failed", "the queue cannot be written", Duration::from_secs(5))
-            .with_source(error)
-    })
+    let failed =
+        || ApiError::unavailable("store_failed", "the queue cannot be written", Duration::from_secs(5));
+    let written = tokio::time::timeout(READY_TIMEOUT, inbox::can_store(&service.queue)).await;
+    written.map_err(|_| failed())?.map(|()| "ok").map_err(|error| failed().with_source(error))
 }

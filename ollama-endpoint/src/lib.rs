@@ -48,6 +48,9 @@ use crate::proxy::Proxy;
 use crate::remember::Remember;
 use crate::store::sqlite::SqliteStore;
 
+/// The service's name, as it stands in health reports and signed answers.
+pub(crate) const SERVICE: &str = "ollama-endpoint";
+
 /// The service, built and not yet running.
 pub struct App {
     service: Service,
@@ -124,7 +127,7 @@ fn auth(keys: SigningKeys, token: Option<SecretString>) -> Auth {
     } else {
         "sign the request with RELAY_SIGNING_KEY, or set MEMORY_TOKEN on the ollama-endpoint and send it as a bearer token"
     };
-    Auth::signed_or_bearer(keys, token, hint)
+    Auth::signed_or_bearer(SERVICE, keys, token, hint)
 }
 
 #[cfg(test)]

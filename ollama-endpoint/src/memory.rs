@@ -5,6 +5,7 @@ mod terms;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,7 +42,7 @@ pub enum Learnt {
         /// Id of the memory.
         id: String,
     },
-    /// Another delivery had said the same.
+    /// Another delivery had said the same, and a search finds it.
     Known {
         /// Id of the memory that says it.
         id: String,
@@ -70,6 +71,8 @@ pub struct Memory {
     store: Arc<dyn Store>,
     ollama: Ollama,
     written: Arc<Notify>,
+    /// Whether a question's vector was of another length than the memories'.
+    doubted: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Memory {
@@ -81,7 +84,7 @@ impl std::fmt::Debug for Memory {
 impl Memory {
     /// A memory kept in `store` that embeds with `ollama`.
     pub fn new(store: Arc<dyn Store>, ollama: Ollama) -> Self {
-        Self { store, ollama, written: Arc::default() }
+        Self { store, ollama, written: Arc::default(), doubted: Arc::default() }
     }
 
     /// Records what was received under `id` and makes a memory of it. The same call again changes nothing.
@@ -105,6 +108,7 @@ impl Memory {
         let kept = kept.into_iter().next().ok_or(StoreError::Closed)?;
         Ok(match junk {
             Some(reason) => Learnt::Junk { reason },
+            None if !kept.indexed => Learnt::Junk { reason: distil::TAKEN_BACK },
             None if kept.known => Learnt::Known { id: kept.id },
             None => Learnt::Stored { id: kept.id },
         })
@@ -144,7 +148,12 @@ impl Memory {
                 return None;
             }
         };
-        let vector = unit(vectors.pop()?, Some(dimensions)).ok()?;
+        let vector = vectors.pop()?;
+        if vector.len() != dimensions {
+            self.doubted.store(true, Ordering::Relaxed);
+            self.written.notify_one();
+        }
+        let vector = unit(vector, Some(dimensions)).ok()?;
         self.store.nearest(model, vector, filter, CANDIDATES).await.ok()?
     }
 
@@ -195,6 +204,16 @@ impl Memory {
         self.store.dimensions(self.ollama.embed_model().to_owned()).await
     }
 
+    /// Forgets all vectors there are: they cannot be compared with what the model gives now.
+    pub(crate) async fn forget_embeddings(&self) -> Result<(), StoreError> {
+        self.store.forget_embeddings(self.ollama.embed_model().to_owned()).await
+    }
+
+    /// Whether a question since the last call could not be compared with the memories.
+    pub(crate) fn take_doubt(&self) -> bool {
+        self.doubted.swap(false, Ordering::Relaxed)
+    }
+
     /// Keeps what the embedder made of them.
     pub(crate) async fn keep_embeddings(
         &self,
@@ -203,7 +222,7 @@ impl Memory {
         self.store.keep_embeddings(self.ollama.embed_model().to_owned(), embeddings).await
     }
 
-    /// Completes when something was written since the last call completed.
+    /// Completes when something was written, or came into doubt, since the last call completed.
     pub(crate) async fn written(&self) {
         self.written.notified().await;
     }

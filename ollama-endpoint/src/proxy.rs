@@ -1,16 +1,20 @@
 //! Ollama's API, streamed through: bytes, chunks and status as they come, in both directions, nothing buffered.
 
+mod attended;
 mod body;
 mod guard;
 mod headers;
+mod local;
 #[cfg(test)]
 mod tests;
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{StatusCode, Uri, Version};
@@ -21,7 +25,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
-use self::body::Passing;
+use self::attended::Attended;
+use self::body::{Passing, Silence};
 use self::guard::Route;
 
 /// How long Ollama may take to accept a connection. How long a cold model takes to answer is nobody's guess.
@@ -39,7 +44,7 @@ pub struct Limits {
     pub waiting: usize,
     /// How long one of them waits.
     pub wait: Duration,
-    /// How long a body may stand still.
+    /// How long a body may stand still, because nothing comes or because nobody takes it.
     pub idle: Duration,
     /// Whether routes that change the models are open.
     pub admin: bool,
@@ -131,7 +136,8 @@ impl Proxy {
 
     fn inbound(&self, answer: Response<Incoming>, slot: OwnedSemaphorePermit) -> Response {
         let (parts, body) = answer.into_parts();
-        let mut response = Response::new(Body::new(Passing::new(body, self.limits.idle, slot)));
+        let idle = self.limits.idle;
+        let mut response = Response::new(Body::new(Attended::new(Passing::new(body, idle, slot), idle)));
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers::end_to_end(&parts.headers);
         response
@@ -145,6 +151,10 @@ impl Proxy {
             );
             return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message)
                 .retry_after(Duration::from_secs(5));
+        }
+        if let Some(silence) = silence(error) {
+            let message = format!("the request's body stood still: {silence}; send it again");
+            return Refusal::new(StatusCode::REQUEST_TIMEOUT, message);
         }
         tracing::warn!(error = shared::error::chain(error), "Ollama's answer failed");
         Refusal::new(
@@ -162,6 +172,25 @@ pub async fn handle(State(proxy): State<Arc<Proxy>>, request: Request) -> Respon
         .increment(1);
     metrics::histogram!("ollama_proxy_first_byte_seconds").record(started.elapsed().as_secs_f64());
     response
+}
+
+/// Middleware for a proxy that asks for no credentials: only programs of this machine pass, not the web pages that one
+/// of them shows. Ollama's own check of `Host` and `Origin` sees neither, since both are ours.
+pub async fn only_from_here(request: Request, next: Next) -> Response {
+    match local::foreign(request.uri(), request.headers()) {
+        None => next.run(request).await,
+        Some(name) => {
+            let message = format!(
+                "`{name}` is not this machine's loopback; call http://127.0.0.1, or set OLLAMA_PROXY_AUTH=required on the ollama-endpoint and send its token"
+            );
+            Refusal::new(StatusCode::FORBIDDEN, message).into_response()
+        }
+    }
+}
+
+/// The caller's silence, if that is what the request to Ollama failed of.
+fn silence<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Silence> {
+    error.downcast_ref().or_else(|| silence(error.source()?))
 }
 
 /// An error in Ollama's own shape, `{"error":"…"}`, which its clients can show.

@@ -1,10 +1,11 @@
 //! The answers of `/memory/…`.
 
-use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::StatusCode;
+use inbox::auth::Caller;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
@@ -69,8 +70,9 @@ fn question(query: SearchQuery) -> Result<Question, ApiError> {
 /// `GET /memory/{id}`
 pub(crate) async fn get(
     State(service): State<Service>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
+    let id = known_form(id)?;
     let stored = service.memory.get(&id).await.map_err(unreadable)?.ok_or_else(unknown)?;
     let source = stored.source();
     let Stored { id, draft, .. } = stored;
@@ -81,11 +83,18 @@ pub(crate) async fn get(
     Ok(Json(memory).into_response())
 }
 
-/// `DELETE /memory/{id}`
+/// `DELETE /memory/{id}`, for those who hold the token. A signature covers the body, not the method: whoever sees a signed
+/// request, on the VPS while the tunnel is down, could send it again as this one.
 pub(crate) async fn delete(
     State(service): State<Service>,
-    Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, ApiError> {
+    if caller != Caller::Bearer {
+        let message = "a signature is not enough to forget a memory; send `Authorization: Bearer $MEMORY_TOKEN`, as it is set on the ollama-endpoint";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "token_required", message));
+    }
+    let id = known_form(id)?;
     match service.memory.forget(&id).await {
         Ok(true) => {
             tracing::info!(memory = id, "forgotten");
@@ -99,7 +108,6 @@ pub(crate) async fn delete(
 /// `GET /memory/stats`
 pub(crate) async fn stats(State(service): State<Service>) -> Result<Response, ApiError> {
     let counts = service.memory.counts().await.map_err(unreadable)?;
-    let waiting = counts.indexed.saturating_sub(counts.with_vector + counts.rejected);
     let ollama = match service.ollama.models().await {
         Ok(_) => json!({"state": "up"}),
         Err(error) => json!({"state": "away", "error": error.to_string()}),
@@ -111,13 +119,18 @@ pub(crate) async fn stats(State(service): State<Service>) -> Result<Response, Ap
         "indexed": counts.indexed,
         "by_kind": counts.by_kind,
         "vectors": {
-            "model": service.ollama.embed_model(), "with": counts.with_vector, "waiting": waiting,
+            "model": service.ollama.embed_model(), "with": counts.with_vector, "waiting": counts.waiting(),
             "rejected": counts.rejected, "last_rejection": counts.last_rejection,
         },
         "embedder": embedder,
         "ollama": ollama,
     });
     Ok(Json(stats).into_response())
+}
+
+fn known_form(id: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
+    let Path(id) = id.map_err(|error| ApiError::bad_request("invalid_path", error.body_text()))?;
+    Ok(id)
 }
 
 fn unknown() -> ApiError {

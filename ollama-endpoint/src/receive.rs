@@ -1,5 +1,6 @@
 //! `POST /memory-update`, both forms: verified → on disk → answered.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::Extension;
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use shared::error::ApiError;
 use shared::memory::Update;
-use shared::server::read_body;
+use shared::server::{BodyMemory, read_body};
 
 /// The lane of everything that is to be remembered.
 pub(crate) const LANE: &str = "memory";
@@ -27,6 +28,9 @@ const LARGEST_ENVELOPE: usize = 32 * 1024 * 1024;
 
 /// The largest update from a local agent.
 const LARGEST_UPDATE: usize = 256 * 1024;
+
+/// Memory for bodies. As much as the guard has for signed ones, which pass here as well.
+static MEMORY: LazyLock<BodyMemory> = LazyLock::new(|| BodyMemory::new(256));
 
 /// How long a body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
@@ -44,7 +48,7 @@ pub(crate) async fn memory_update(
     body: Body,
 ) -> Result<Response, ApiError> {
     let limit = if caller == Caller::Bearer { LARGEST_UPDATE } else { LARGEST_ENVELOPE };
-    let body = read_body(body, limit, BODY_DEADLINE).await?;
+    let body = read_body(body, limit, BODY_DEADLINE, &MEMORY).await?.bytes;
     let form: Form = serde_json::from_slice(&body).map_err(|error| {
         ApiError::bad_request("invalid_json", format!("the body is not a JSON object: {error}"))
     })?;
@@ -58,7 +62,7 @@ pub(crate) async fn memory_update(
             return Err(ApiError::unauthorized("an envelope must be signed with RELAY_SIGNING_KEY"));
         }
     };
-    inbox::receive::accept(&queue, delivery).await
+    inbox::receive::accept(crate::SERVICE, &queue, delivery).await
 }
 
 fn local(body: &[u8]) -> Result<NewDelivery, ApiError> {
@@ -72,7 +76,7 @@ fn local(body: &[u8]) -> Result<NewDelivery, ApiError> {
     check(&update)
         .map_err(|(field, why)| ApiError::bad_request("invalid_update", format!("`{field}` {why}")))?;
     // The prefix keeps an agent's own ids apart from GitHub's deliveries.
-    let id = format!("update:{}", update.id.clone().unwrap_or_else(|| content_id(&update)));
+    let id = format!("update:{}", update.id.clone().unwrap_or_else(fresh_id));
     Ok(NewDelivery {
         id: id.clone(),
         digest: None,
@@ -89,14 +93,10 @@ fn local(body: &[u8]) -> Result<NewDelivery, ApiError> {
     })
 }
 
-/// Without an id of its own, an update is what it says.
-fn content_id(update: &Update) -> String {
-    let kind = update.kind.as_deref().unwrap_or_default();
-    let content = serde_json::json!([update.repository.to_lowercase(), kind, update.context]);
-    shared::signature::digest(content.to_string().as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+/// An update without an id is never a duplicate here: the store knows the words it has, and what was forgotten may be
+/// said again.
+fn fresh_id() -> String {
+    uuid::Uuid::new_v4().to_string()
 }
 
 /// The first field that cannot be kept, and why.
@@ -176,13 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn the_id_is_the_agents_own_or_the_content() {
+    fn the_id_is_the_agents_own_or_a_fresh_one() {
         let id = |update: Value| local(update.to_string().as_bytes()).unwrap().id;
         assert_eq!(id(json!({"repository": "o/r", "context": "x", "id": "mine"})), "update:mine");
-        let first = id(json!({"repository": "o/r", "context": "x"}));
-        assert_eq!(first, id(json!({"repository": "O/R", "context": "x", "agent": "another"})));
-        assert_ne!(first, id(json!({"repository": "o/r", "context": "y"})));
-        assert_ne!(first, id(json!({"repository": "o/r", "context": "x", "kind": "decision"})));
+        let fresh = || id(json!({"repository": "o/r", "context": "x"}));
+        assert_ne!(fresh(), fresh());
     }
 
     proptest! {

@@ -55,7 +55,7 @@ impl Stored {
 pub struct Kept {
     /// Id of the memory that says this now.
     pub id: String,
-    /// Whether another delivery had already said the same in this repository; nothing was added then.
+    /// Whether another delivery had already said the same in this repository, or taken it back; nothing was added then.
     pub known: bool,
     /// Whether a search can find it.
     pub indexed: bool,
@@ -100,6 +100,13 @@ pub struct Counts {
     pub last_rejection: Option<String>,
 }
 
+impl Counts {
+    /// Memories whose turn at the model is still to come.
+    pub fn waiting(&self) -> u64 {
+        self.indexed.saturating_sub(self.with_vector + self.rejected)
+    }
+}
+
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -133,7 +140,8 @@ pub enum StoreError {
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Appends `record` and makes `drafts` the memories of its delivery, all or nothing; answers in the order of
-    /// `drafts`. The same call again changes nothing.
+    /// `drafts`. The same call again changes nothing. A draft that [takes back](Draft::takes_back) removes what was
+    /// said there, and keeps what is said there later from being indexed: events may arrive in any order.
     async fn record(&self, record: Record, drafts: Vec<Draft>) -> Result<Vec<Kept>, StoreError>;
 
     /// Indexed memories that contain any of `terms` (single words), best first.
@@ -166,6 +174,9 @@ pub trait Store: Send + Sync + 'static {
     /// Up to `limit` indexed memories behind position `after`, in order, that have neither a vector of `model` nor a
     /// rejection by it.
     async fn unembedded(&self, model: String, after: i64, limit: usize) -> Result<Vec<Stored>, StoreError>;
+
+    /// Removes the vectors and rejections of `model`, so that all memories are its backlog again.
+    async fn forget_embeddings(&self, model: String) -> Result<(), StoreError>;
 
     /// Length of the vectors of `model`, if there are any.
     async fn dimensions(&self, model: String) -> Result<Option<usize>, StoreError>;

@@ -1,112 +1,13 @@
 //! The whole service over HTTP, with testkit's Ollama behind it.
 
-use std::time::Duration;
+mod running;
 
 use serde_json::{Value, json};
-use shared::client::SignedClient;
 use testkit::control::post;
-use testkit::ollama::{Model, Ollama as StandIn};
+use testkit::ollama::Model;
 
+use self::running::{TOKEN, keys, start, start_with, until};
 use super::*;
-
-const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const TOKEN: &str = "a-token-for-the-tests";
-
-struct Running {
-    base: String,
-    directory: tempfile::TempDir,
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
-    ollama: StandIn,
-}
-
-fn keys() -> SigningKeys {
-    SigningKeys::parse(&KEY.into()).unwrap()
-}
-
-fn config(directory: &tempfile::TempDir, ollama: &StandIn) -> Config {
-    let minute = Duration::from_secs(60);
-    Config {
-        data_dir: directory.path().to_owned(),
-        queue_url: format!("sqlite://{}", directory.path().join("queue.db").display()),
-        keys: keys(),
-        token: Some(TOKEN.into()),
-        ollama_url: ollama.url().parse().unwrap(),
-        chat_model: "llama3.2".into(),
-        embed_model: "nomic-embed-text".into(),
-        proxy: proxy::Limits { concurrency: 4, waiting: 4, wait: minute, idle: minute, admin: false },
-        proxy_auth: ProxyAuth::Required,
-        server: Default::default(),
-    }
-}
-
-async fn started(directory: tempfile::TempDir, ollama: StandIn, config: Config) -> Running {
-    let app = App::build(config).await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(app.run(listener, stop.clone()));
-    Running { base, directory, stop, task, ollama }
-}
-
-/// The service as `change` configures it.
-async fn start_with(change: impl FnOnce(&mut Config)) -> Running {
-    let (directory, ollama) = (tempfile::tempdir().unwrap(), StandIn::start().await.unwrap());
-    let mut config = config(&directory, &ollama);
-    change(&mut config);
-    started(directory, ollama, config).await
-}
-
-async fn start() -> Running {
-    start_with(|_| {}).await
-}
-
-impl Running {
-    fn signed(&self) -> SignedClient {
-        SignedClient::new(self.base.parse().unwrap(), keys(), Duration::from_secs(30)).unwrap()
-    }
-
-    fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
-        let http = shared::client::http(Some(Duration::from_secs(30))).unwrap();
-        http.request(method.parse().unwrap(), format!("{}{path}", self.base))
-    }
-
-    async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
-        let request = self.request(method, path).bearer_auth(TOKEN);
-        let request = if let Some(body) = body { request.json(&body) } else { request };
-        let response = request.send().await.unwrap();
-        let status = response.status().as_u16();
-        (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
-    }
-
-    /// The outcome after position `after`; waits for it.
-    async fn outcome(&self, after: u64) -> Value {
-        let answer = self.signed().get(&format!("/outcomes?after={after}&wait=25"), None).await.unwrap();
-        let feed: Value = serde_json::from_slice(&answer.body).unwrap();
-        feed["outcomes"][0].clone()
-    }
-
-    async fn restarted(self) -> Running {
-        self.stop.cancel();
-        self.task.await.unwrap();
-        let config = config(&self.directory, &self.ollama);
-        started(self.directory, self.ollama, config).await
-    }
-
-    async fn health(&self) -> Value {
-        self.request("GET", "/health").send().await.unwrap().json().await.unwrap()
-    }
-
-    /// Waits until `count` memories have a vector.
-    async fn embedded(&self, count: u64) {
-        let look = async || {
-            while self.ask("GET", "/memory/stats", None).await.1["vectors"]["with"] != count {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), look()).await.expect("the vectors do not come");
-    }
-}
 
 fn update(context: &str) -> Option<Value> {
     Some(json!({"repository": "o/r", "context": context, "agent": "jules"}))
@@ -135,7 +36,12 @@ async fn an_update_is_found_forgotten_and_counted() {
     assert_eq!(outcome["summary"], "1 memory stored");
 
     let (status, again) = service.ask("POST", "/memory-update", update("Retries are capped at five")).await;
-    assert_eq!((status, again["status"].as_str()), (200, Some("duplicate")));
+    assert_eq!(status, 202);
+    let outcome = service.outcome(1).await;
+    assert_eq!(
+        (&outcome["delivery"], outcome["summary"].as_str()),
+        (&again["id"], Some("already remembered"))
+    );
 
     let (_, found) = service.ask("GET", "/memory/search?repository=o/r&q=how%20many%20retries", None).await;
     let hit = &found["results"][0];
@@ -153,11 +59,41 @@ async fn an_update_is_found_forgotten_and_counted() {
         assert_eq!((status, error["error"]["code"].as_str()), (404, Some("not_found")));
     }
     let (_, stats) = service.ask("GET", "/memory/stats", None).await;
-    assert_eq!((stats["records"].as_u64(), stats["memories"].as_u64()), (Some(1), Some(0)));
+    assert_eq!((stats["records"].as_u64(), stats["memories"].as_u64()), (Some(2), Some(0)));
     assert_eq!(
         (stats["vectors"]["model"].as_str(), stats["ollama"]["state"].as_str()),
         (Some("nomic-embed-text"), Some("up"))
     );
+
+    service.ask("POST", "/memory-update", update("Retries are capped at five")).await;
+    assert_eq!(
+        service.outcome(2).await["summary"],
+        "1 memory stored",
+        "what was forgotten may be said again"
+    );
+    let mut with_id = update("Said under an id of its own").unwrap();
+    with_id["id"] = "mine".into();
+    let post = async || service.ask("POST", "/memory-update", Some(with_id.clone())).await.0;
+    assert_eq!((post().await, post().await), (202, 200));
+}
+
+#[tokio::test]
+async fn only_the_token_forgets() {
+    let service = start().await;
+    service.ask("POST", "/memory-update", update("Retries are capped at five")).await;
+    let path = format!("/memory/{}", service.outcome(0).await["detail"]["memory"].as_str().unwrap());
+    // What a squatter on the tunnel's port can do with the relay's signed probe.
+    let probe = keys().sign("probe", jiff::Timestamp::now().as_second(), b"");
+    let replayed = service
+        .request("DELETE", &path)
+        .header("webhook-id", probe.id)
+        .header("webhook-timestamp", probe.timestamp)
+        .header("webhook-signature", probe.signature);
+    let answer = replayed.send().await.unwrap();
+    assert_eq!(answer.status(), 403);
+    assert!(answer.text().await.unwrap().contains("MEMORY_TOKEN"));
+    assert_eq!(service.ask("GET", &path, None).await.0, 200);
+    assert_eq!(service.ask("DELETE", &path, None).await.0, 204);
 }
 
 #[tokio::test]
@@ -177,6 +113,12 @@ async fn an_envelope_becomes_a_memory_and_survives_a_restart() {
     let outcome = service.outcome(1).await;
     assert_eq!((outcome["state"].as_str(), outcome["delivery"].as_str()), (Some("skipped"), Some("d2")));
     assert!(outcome["summary"].as_str().unwrap().contains("no text"), "{outcome}");
+    // As the relay makes it for POST /test-webhook.
+    let test = json!({"version": 1, "id": "test-1", "event": "relay_test", "action": null,
+        "received_at": "2026-11-22T10:00:00Z", "subject": {"kind": "other"}, "payload": {"zen": "A test event."}});
+    client.post("/memory-update", "test-1", test.to_string().into()).await.unwrap();
+    let outcome = service.outcome(2).await;
+    assert_eq!((outcome["state"].as_str(), outcome["delivery"].as_str()), (Some("skipped"), Some("test-1")));
 
     let service = service.restarted().await;
     let (_, found) = service.ask("GET", "/memory/search?q=leak&kind=discussion", None).await;
@@ -195,7 +137,6 @@ async fn only_known_callers_pass() {
         ("GET", "/memory/stats"),
         ("GET", "/outcomes"),
         ("GET", "/metrics"),
-        ("GET", "/readyz"),
         ("POST", "/api/chat"),
         ("GET", "/v1/models"),
     ] {
@@ -205,10 +146,10 @@ async fn only_known_callers_pass() {
             assert!(answer.text().await.unwrap().contains("MEMORY_TOKEN"));
         }
     }
-    for path in ["/livez", "/health"] {
+    for path in ["/livez", "/readyz", "/health"] {
         assert_eq!(service.request("GET", path).send().await.unwrap().status(), 200);
+        assert_eq!(service.signed().get(path, None).await.unwrap().status, 200, "and its answer is signed");
     }
-    assert_eq!(service.ask("GET", "/readyz", None).await.0, 200);
     let by_bearer = service.request("POST", "/memory-update").bearer_auth(TOKEN).body(envelope(
         "d1",
         "issues",
@@ -216,7 +157,6 @@ async fn only_known_callers_pass() {
     ));
     assert_eq!(by_bearer.send().await.unwrap().status(), 401, "an envelope must be signed");
     assert_eq!(service.signed().get("/memory/search?q=x", None).await.unwrap().status, 200);
-    assert_eq!(service.signed().get("/health", None).await.unwrap().status, 200, "and its answer is signed");
 }
 
 #[tokio::test]
@@ -250,7 +190,19 @@ async fn bad_input_is_refused_with_the_reason() {
     );
     let (status, error) = service.ask("GET", "/memory/search?q=x&limit=51", None).await;
     assert_eq!((status, error["error"]["code"].as_str()), (400, Some("invalid_query")));
-    assert_eq!(service.ask("GET", "/nothing", None).await.0, 404);
+    for (method, path, status, code) in [
+        ("GET", "/nothing", 404, "not_found"),
+        ("GET", "/outcomes?after=x", 400, "invalid_query"),
+        ("GET", "/memory/%ff", 400, "invalid_path"),
+        ("DELETE", "/memory/%ff", 400, "invalid_path"),
+        ("GET", "/memory-update", 405, "method_not_allowed"),
+        ("PUT", "/memory/x", 405, "method_not_allowed"),
+        ("POST", "/health", 405, "method_not_allowed"),
+    ] {
+        let (answered, error) = service.ask(method, path, None).await;
+        assert_eq!((answered, error["error"]["code"].as_str()), (status, Some(code)), "{method} {path}");
+        assert!(error["error"]["message"].is_string());
+    }
     let large = json!({"repository": "o/r", "context": "x".repeat(256 * 1024)}).to_string();
     assert_eq!(service.signed().post("/memory-update", "u", large.into()).await.unwrap().status, 413);
 }
@@ -276,6 +228,15 @@ async fn the_proxy_takes_a_token_or_a_signature_or_anybody_if_told() {
     let service = start_with(|config| config.proxy_auth = ProxyAuth::None).await;
     assert_eq!(service.request("POST", "/api/chat").body(CHAT).send().await.unwrap().status(), 200);
     assert_eq!(service.request("GET", "/memory/stats").send().await.unwrap().status(), 401);
+    for (header, value) in [("host", "evil.example"), ("origin", "https://evil.example")] {
+        let answer =
+            service.request("POST", "/api/chat").header(header, value).body(CHAT).send().await.unwrap();
+        assert_eq!(answer.status(), 403, "{header}");
+        let refused: Value = answer.json().await.unwrap();
+        assert!(refused["error"].as_str().unwrap().contains(header), "in Ollama's shape: {refused}");
+    }
+    let page = service.request("POST", "/api/chat").header("origin", "http://localhost:3000").body(CHAT);
+    assert_eq!(page.send().await.unwrap().status(), 200);
 }
 
 #[tokio::test]
@@ -334,8 +295,13 @@ async fn a_poisonous_text_and_a_missing_model_hold_up_nothing_else() {
     let health = service.health().await;
     let output = health["checks"]["ollama:embed-model"][0]["output"].as_str().unwrap();
     assert!(output.contains("ollama pull nomic-embed-text"), "{output}");
+    let embedder = async || service.health().await["checks"]["embedder"][0].clone();
+    until(async || embedder().await["status"] == "warn").await;
+    let output = embedder().await["output"].to_string();
+    assert!(output.contains("ollama pull nomic-embed-text"), "{output}");
     service.ollama.set_models(vec![Model::nomic_embed_text()]);
     service.embedded(2).await;
+    assert_eq!(service.health().await["checks"]["memory:set-aside"][0]["observedValue"], 1);
     let (_, stats) = service.ask("GET", "/memory/stats", None).await;
     assert_eq!(
         (stats["vectors"]["rejected"].as_u64(), stats["vectors"]["waiting"].as_u64()),

@@ -106,7 +106,47 @@ fn comments_are_kept_unless_empty_taken_back_ours_or_a_bots() {
     assert!(comment("created", "<!-- nothing -->", "user").junk.is_some());
     assert!(comment("deleted", "It races.", "user").junk.is_some());
     assert!(comment("created", "Coverage 87 %", "bot").junk.is_some());
-    assert!(comment("created", "Fine. <!-- ai-relay v1 delivery=d -->", "user").junk.is_some());
+}
+
+#[test]
+fn our_own_words_are_junk_in_every_event_that_carries_them() {
+    let body = "Fine. <!-- ai-relay v1 delivery=d -->";
+    for (name, action, payload) in [
+        ("issue_comment", "created", json!({"issue": {"number": 5}, "comment": {"body": body}})),
+        ("commit_comment", "created", json!({"comment": {"body": body}})),
+        ("discussion_comment", "created", json!({"discussion": {"number": 3}, "comment": {"body": body}})),
+        ("pull_request_review", "submitted", json!({"review": {"state": "commented", "body": body}})),
+        ("pull_request_review", "submitted", json!({"review": {"state": "approved", "body": body}})),
+        ("pull_request_review_comment", "created", json!({"comment": {"path": "a.rs", "body": body}})),
+        ("pull_request_review_comment", "edited", json!({"comment": {"path": "a.rs", "body": body}})),
+    ] {
+        let junk = super::envelope(&other_event(name, action, payload)).junk.unwrap_or_default();
+        assert!(junk.contains("our own"), "{name} {action}: {junk:?}");
+    }
+}
+
+#[test]
+fn what_is_deleted_takes_back_its_address_and_keeps_no_words() {
+    let url = "https://example.test/issues/5#issuecomment-1";
+    let deleted = |name: &str, payload: Value| super::envelope(&other_event(name, "deleted", payload));
+    let comment = json!({"body": "It races.", "html_url": url});
+    for name in ["issue_comment", "commit_comment", "discussion_comment", "pull_request_review_comment"] {
+        let Distilled { draft, junk } =
+            deleted(name, json!({"issue": {"number": 5, "title": "Flaky"}, "comment": comment}));
+        assert_eq!((draft.takes_back(), junk), (Some((url, name)), Some(TAKEN_BACK)));
+        assert_eq!(draft.text, format!("ann took back what was said at {url}"));
+    }
+    let issue =
+        deleted("issues", json!({"issue": {"number": 5, "html_url": "https://example.test/issues/5"}}));
+    assert_eq!(issue.draft.takes_back(), Some(("https://example.test/issues/5", "issues")));
+    let release =
+        deleted("release", json!({"release": {"tag_name": "v2", "html_url": "https://example.test/v2"}}));
+    assert_eq!(release.draft.takes_back(), None, "a release published again has the same address");
+    let said: Update = serde_json::from_value(
+        json!({"repository": "o/r", "context": "x", "kind": RETRACTION, "event_type": "issues", "url": url}),
+    )
+    .unwrap();
+    assert_eq!(super::update(&said, "2026-11-22T10:00:00Z".parse().unwrap()).draft.takes_back(), None);
 }
 
 #[test]

@@ -1,5 +1,8 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use http::StatusCode;
 use serde_json::{Value, json};
+use shared::memory::Mode;
 
 use super::*;
 use crate::testing::{Fixture, healthy, letters, unavailable};
@@ -62,6 +65,74 @@ async fn vectors_that_cannot_be_compared_are_set_aside_with_the_reason() {
         assert!(last.contains(reason.unwrap_or_default()), "{last}");
     }
     assert_eq!(fixture.memory.counts().await.unwrap().with_vector, 1);
+}
+
+/// An Ollama that refuses `times` calls with texts of ours and is well again.
+fn crashing(times: usize) -> crate::testing::Script {
+    let left = AtomicUsize::new(times);
+    Box::new(move |input| {
+        let less = |left: usize| left.checked_sub(1);
+        let ours = input.iter().all(|text| text != HARMLESS);
+        if ours && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+            return (StatusCode::INTERNAL_SERVER_ERROR, json!({"error": "runner crashed"}));
+        }
+        healthy(input)
+    })
+}
+
+#[tokio::test]
+async fn a_text_is_set_aside_only_when_it_fails_twice() {
+    for (times, rejected) in [(1, 0), (2, 1)] {
+        let fixture = Fixture::new(crashing(times)).await;
+        fixture.say("o/r", "area").await;
+        embed_some(&fixture.memory, &fixture.ollama, 0).await.unwrap();
+        let counts = fixture.memory.counts().await.unwrap();
+        assert_eq!((counts.rejected, counts.with_vector), (rejected, 1 - rejected), "refused {times} times");
+    }
+}
+
+/// The same model with one more number.
+fn grown(input: &[String]) -> (StatusCode, Value) {
+    let vector = |text: &String| {
+        let mut vector: Vec<f32> = serde_json::from_value(letters(text)).unwrap();
+        vector.push(1.0);
+        vector
+    };
+    (StatusCode::OK, json!({"embeddings": input.iter().map(vector).collect::<Vec<_>>()}))
+}
+
+#[tokio::test]
+async fn a_model_that_changed_its_dimensions_embeds_everything_again() {
+    let fixture = Fixture::new(Box::new(healthy)).await;
+    for text in ["area", "ooo"] {
+        fixture.say("o/r", text).await;
+    }
+    let settled = embed_some(&fixture.memory, &fixture.ollama, 0).await.unwrap().unwrap();
+    fixture.answer(Box::new(grown));
+    fixture.say("o/r", "eee").await;
+    assert_eq!(embed_some(&fixture.memory, &fixture.ollama, settled).await.unwrap(), Some(0));
+    assert_eq!(waiting(&fixture).await, ["area", "ooo", "eee"]);
+    embed_some(&fixture.memory, &fixture.ollama, 0).await.unwrap();
+    let counts = fixture.memory.counts().await.unwrap();
+    assert_eq!((counts.with_vector, counts.rejected), (3, 0));
+    assert_eq!(fixture.memory.dimensions().await.unwrap(), Some(5));
+}
+
+#[tokio::test]
+async fn a_question_is_enough_to_notice_that_the_model_changed() {
+    let fixture = Fixture::new(Box::new(healthy)).await;
+    fixture.say("o/r", "area").await;
+    let settled = embed_some(&fixture.memory, &fixture.ollama, 0).await.unwrap().unwrap();
+    fixture.answer(Box::new(grown));
+    let question = || crate::memory::Question { text: "area".into(), limit: 9, ..Default::default() };
+    let now = "2026-11-22T12:00:00Z".parse().unwrap();
+    let response = fixture.memory.search(question(), now).await.unwrap();
+    assert_eq!((response.mode, response.results.len()), (Mode::Lexical, 1));
+    fixture.memory.written().await;
+    assert_eq!(embed_some(&fixture.memory, &fixture.ollama, settled).await.unwrap(), Some(0));
+    embed_some(&fixture.memory, &fixture.ollama, 0).await.unwrap();
+    let response = fixture.memory.search(question(), now).await.unwrap();
+    assert_eq!((response.mode, response.results.len()), (Mode::Hybrid, 1));
 }
 
 #[tokio::test]

@@ -108,6 +108,31 @@ async fn the_same_words_again_are_known_and_junk_says_why() {
     assert_eq!(fixture.memory.counts().await.unwrap().records, 3);
 }
 
+fn comment(id: &str, action: &str) -> Incoming {
+    let envelope = json!({
+        "version": 1, "id": id, "event": "commit_comment", "action": action, "received_at": "2026-11-22T10:00:00Z",
+        "repository": {"full_name": "o/r", "private": true, "default_branch": "main"},
+        "sender": {"login": "ann", "kind": "user"}, "subject": {"kind": "other"},
+        "payload": {"comment": {"body": "The key is hunter2", "html_url": "https://example.test/c#1"}},
+    });
+    Incoming::Event(serde_json::from_value(envelope).unwrap())
+}
+
+#[tokio::test]
+async fn a_deleted_comment_is_not_found_in_whichever_order_the_events_come() {
+    for order in [["created", "deleted"], ["deleted", "created"]] {
+        let fixture = Fixture::new(Box::new(healthy)).await;
+        for action in order {
+            let body = Bytes::from(action);
+            let learnt = fixture.memory.learn(action, &comment(action, action), body, now()).await.unwrap();
+            let taken_back = Learnt::Junk { reason: distil::TAKEN_BACK };
+            assert_eq!(learnt == taken_back, action == "deleted" || order[0] == "deleted", "{learnt:?}");
+        }
+        let found = fixture.memory.search(ask("hunter2"), now()).await.unwrap();
+        assert!(found.results.is_empty(), "{order:?}");
+    }
+}
+
 #[test]
 fn only_vectors_with_a_direction_are_taken() {
     assert_eq!(unit(vec![3.0, 4.0], None).unwrap(), [0.6, 0.8]);

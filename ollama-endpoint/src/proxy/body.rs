@@ -10,6 +10,11 @@ use tokio::time::{Instant, Sleep};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Nothing came for this long.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing came for {} s", .0.as_secs_f32())]
+pub(super) struct Silence(Duration);
+
 /// Passes on what `inner` yields. `held` is released when the body is dropped: at its end, or when the receiver left.
 pub(super) struct Passing<B, H = ()> {
     inner: B,
@@ -47,9 +52,7 @@ where
             self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + idle)));
         match silence.as_mut().poll(context) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => {
-                Poll::Ready(Some(Err(format!("nothing came for {} s", idle.as_secs_f32()).into())))
-            }
+            Poll::Ready(()) => Poll::Ready(Some(Err(Silence(idle).into()))),
         }
     }
 

@@ -233,15 +233,52 @@ async fn an_answer_that_never_comes_is_a_bad_gateway() {
 
 #[tokio::test]
 async fn silence_in_the_middle_of_a_body_ends_it() {
-    let fixture = Fixture::new(Limits { idle: Duration::from_millis(50), ..limits() }).await;
+    let fixture = Fixture::new(limits()).await;
     let mut caller = fixture.caller(CHAT).await;
     let mut ollama = fixture.ollama().await;
     ollama.until("\r\n\r\n{}").await;
     ollama.send(STREAM).await;
     ollama.send("1\r\na\r\n").await;
     caller.until("1\r\na\r\n").await;
+    // From here on time passes as soon as everybody waits.
+    tokio::time::pause();
     assert_eq!(caller.rest().await, "", "cut off, not ended as if complete");
     assert_eq!(ollama.rest().await, "");
+}
+
+#[tokio::test]
+async fn an_upload_that_stands_still_is_the_callers_fault() {
+    let fixture = Fixture::new(limits()).await;
+    let mut caller = fixture.caller("POST /api/chat HTTP/1.1\r\nhost: p\r\ncontent-length: 9\r\n\r\n{").await;
+    let mut ollama = fixture.ollama().await;
+    ollama.until("\r\n\r\n{").await;
+    tokio::time::pause();
+    let answer = caller.until("}").await;
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("{\"error\":\""), "{answer}");
+    assert!(answer.contains("the request's body stood still"), "{answer}");
+    assert_eq!(ollama.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_caller_who_stops_reading_frees_the_slot_for_the_next() {
+    let fixture = Fixture::new(Limits { concurrency: 1, ..limits() }).await;
+    let mut idle = fixture.caller(CHAT).await;
+    let mut ollama = fixture.ollama().await;
+    ollama.until("\r\n\r\n{}").await;
+    ollama.send("HTTP/1.1 200 OK\r\n\r\n").await;
+    idle.until("\r\n\r\n").await;
+    let flood = tokio::spawn(async move {
+        let chunk = vec![b'x'; 1024 * 1024];
+        while ollama.stream.write_all(&chunk).await.is_ok() {}
+    });
+    tokio::time::pause();
+    tokio::time::timeout(limits().idle * 3, flood).await.expect("the flood has no end").unwrap();
+    let mut next = fixture.caller(CHAT).await;
+    let mut ollama = fixture.ollama().await;
+    ollama.until("\r\n\r\n{}").await;
+    ollama.send("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n1").await;
+    next.until("\r\n\r\n1").await;
+    drop(idle);
 }
 
 #[tokio::test]

@@ -149,6 +149,10 @@ impl Store for SqliteStore {
         Ok(self.vectors.read().unwrap_or_else(std::sync::PoisonError::into_inner).dimensions(&model))
     }
 
+    async fn forget_embeddings(&self, model: String) -> Result<(), StoreError> {
+        self.commit(move |transaction| write::forget_embeddings(transaction, model)).await
+    }
+
     async fn keep_embeddings(
         &self,
         model: String,
@@ -186,6 +190,7 @@ mod tests {
         Connection::open(&path).unwrap().pragma_update(None, "user_version", SCHEMA + 1).unwrap();
         let message = SqliteStore::open(&path).unwrap_err().to_string();
         assert!(message.contains("newer version") && message.contains("DATA_DIR"), "{message}");
+        let path = directory.path().join("foreign.db");
         std::fs::write(&path, "not a database, but long enough to be looked at".repeat(100)).unwrap();
         assert!(SqliteStore::open(&path).unwrap_err().to_string().contains("cannot open"));
     }

@@ -136,6 +136,68 @@ async fn junk_is_kept_but_never_found_or_embedded() {
     assert!(fixture.store.delete(kept[0].id.clone()).await.unwrap());
 }
 
+fn at_url(text: &str, url: &str) -> Draft {
+    Draft { event: Some("issue_comment".into()), url: Some(url.into()), ..draft(text, 1) }
+}
+
+fn retraction(url: &str) -> Draft {
+    Draft { kind: crate::distil::RETRACTION.into(), indexed: false, ..at_url("taken back", url) }
+}
+
+#[tokio::test]
+async fn what_is_taken_back_is_gone_whichever_comes_first() {
+    let fixture = Fixture::new();
+    let kept = fixture.say("d1", &[at_url("secret plan", "u#1")]).await;
+    fixture.embed(&kept[0].id, Embedding::Vector(vec![1.0])).await;
+    fixture.say("d2", &[at_url("secret plan, edited", "u#1")]).await;
+    fixture.say("d3", &[at_url("secret of another", "u#2")]).await;
+    let about = Draft { event: None, ..at_url("secret noted by an agent", "u#1") };
+    fixture.say("d4", &[about]).await;
+    let taken = fixture.say("d5", &[retraction("u#1")]).await;
+    assert!(!taken[0].indexed && !taken[0].known);
+    let left = async || {
+        let mut left = fixture.find(&["secret"], Filter::default()).await;
+        left.sort_unstable();
+        left
+    };
+    assert_eq!(left().await, ["secret noted by an agent", "secret of another"]);
+    assert_eq!(fixture.nearest(&[1.0]).await, None);
+    let late = fixture.say("d1", &[at_url("secret plan", "u#1")]).await;
+    assert_eq!((late[0].indexed, &late[0].id), (false, &taken[0].id), "taken back before it came");
+    assert_eq!(left().await.len(), 2);
+    assert_eq!(fixture.say("d5", &[retraction("u#1")]).await, taken);
+    assert!(
+        fixture.say("d6", &[Draft { repository: "octo/web".into(), ..at_url("x", "u#1") }]).await[0].indexed
+    );
+}
+
+#[tokio::test]
+async fn junk_in_the_same_words_stands_in_nobodys_way() {
+    let fixture = Fixture::new();
+    let junk = Draft { indexed: false, ..draft("Release v2", 1) };
+    fixture.say("created", std::slice::from_ref(&junk)).await;
+    let published = fixture.say("published", &[draft("Release v2", 1)]).await;
+    assert!(published[0].indexed && !published[0].known);
+    fixture.say("released", &[junk]).await;
+    assert_eq!(fixture.find(&["release"], Filter::default()).await, ["Release v2"]);
+}
+
+#[tokio::test]
+async fn forgotten_embeddings_are_backlog_again_for_that_model_alone() {
+    let fixture = Fixture::new();
+    let kept = fixture.say("d1", &[draft("a", 1), draft("b", 2)]).await;
+    fixture.embed(&kept[0].id, Embedding::Vector(vec![1.0])).await;
+    fixture.embed(&kept[1].id, Embedding::Rejected("too strange".into())).await;
+    let other = vec![(kept[0].id.clone(), Embedding::Vector(vec![0.6, 0.8]))];
+    fixture.store.keep_embeddings("other".into(), other).await.unwrap();
+    fixture.store.forget_embeddings("m".into()).await.unwrap();
+    assert_eq!(fixture.store.unembedded("m".into(), 0, 9).await.unwrap().len(), 2);
+    fixture.embed(&kept[0].id, Embedding::Vector(vec![0.0, 0.0, 1.0])).await;
+    let fixture = fixture.reopened();
+    assert_eq!(fixture.nearest(&[0.0, 0.0, 1.0]).await.unwrap().len(), 1);
+    assert_eq!(fixture.store.dimensions("other".into()).await.unwrap(), Some(2));
+}
+
 #[tokio::test]
 async fn deleting_removes_text_and_vector() {
     let fixture = Fixture::new();

@@ -44,6 +44,8 @@ pub(super) enum Change {
     Added { model: String, repository: String, entry: Entry, vector: Vec<f32> },
     /// A memory was deleted.
     Removed { repository: String, id: String },
+    /// All vectors of a model were deleted.
+    Forgotten { model: String },
 }
 
 impl Vectors {
@@ -54,6 +56,7 @@ impl Vectors {
                 self.insert(&model, &repository, entry, &vector);
             }
             Change::Removed { repository, id } => self.remove(&repository, &id),
+            Change::Forgotten { model } => drop(self.models.remove(&model)),
         }
     }
 

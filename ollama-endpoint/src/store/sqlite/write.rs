@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Transaction, named_params, params};
 use sha2::{Digest, Sha256};
 
 use super::read::{rows, timestamp};
-use crate::distil::Draft;
+use crate::distil::{Draft, RETRACTION};
 use crate::store::vectors::{Change, Entry, to_bytes};
 use crate::store::{Embedding, Kept, Record};
 
@@ -19,7 +19,10 @@ pub(super) fn append(
         "INSERT INTO records (id, digest, received_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (id, digest) DO NOTHING",
     )?
     .execute(params![record.id, digest(&[&record.body]), record.received_at.as_microsecond(), body])?;
-    let changes = remove_stale(transaction, &record.id, drafts)?;
+    let mut changes = remove_stale(transaction, &record.id, drafts)?;
+    for draft in drafts {
+        changes.extend(take_back(transaction, draft)?);
+    }
     let kept =
         drafts.iter().map(|draft| keep(transaction, &record.id, draft)).collect::<rusqlite::Result<_>>()?;
     Ok((kept, changes))
@@ -37,16 +40,42 @@ fn remove_stale(
         .query_map([delivery], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     stale.retain(|id| !wanted.contains(id));
-    let mut changes = Vec::new();
-    for id in stale {
-        changes.extend(delete(transaction, &id)?.1);
-    }
-    Ok(changes)
+    delete_all(transaction, stale)
+}
+
+/// Removes what was said where this draft takes it back.
+fn take_back(transaction: &Transaction<'_>, draft: &Draft) -> rusqlite::Result<Vec<Change>> {
+    let Some((url, event)) = draft.takes_back() else { return Ok(Vec::new()) };
+    let said = transaction
+        .prepare_cached(
+            "SELECT id FROM memories WHERE repository = ? AND url = ? AND event = ? AND kind <> ?",
+        )?
+        .query_map(params![draft.repository, url, event, draft.kind], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    delete_all(transaction, said)
+}
+
+/// What has taken this draft back before it came.
+fn taken_back(transaction: &Transaction<'_>, draft: &Draft) -> rusqlite::Result<Option<Kept>> {
+    // The kind and `indexed` first: their index leaves nothing but retractions to look at.
+    transaction
+        .prepare_cached(
+            "SELECT id FROM memories WHERE kind = ? AND indexed = 0 AND repository = ? AND url = ? AND event = ?",
+        )?
+        .query_row(params![RETRACTION, draft.repository, draft.url, draft.event], |row| {
+            Ok(Kept { id: row.get(0)?, known: true, indexed: false })
+        })
+        .optional()
 }
 
 fn keep(transaction: &Transaction<'_>, delivery: &str, draft: &Draft) -> rusqlite::Result<Kept> {
+    if draft.indexed
+        && let Some(kept) = taken_back(transaction, draft)?
+    {
+        return Ok(kept);
+    }
     let id = memory_id(delivery, draft);
-    let content = digest(&[draft.kind.as_bytes(), draft.text.as_bytes()]);
+    let content = digest(&said(draft));
     transaction
         .prepare_cached(
             "INSERT INTO memories (id, delivery, repository, kind, text, agent, branch, event, url, created_at, digest, indexed)
@@ -64,6 +93,14 @@ fn keep(transaction: &Transaction<'_>, delivery: &str, draft: &Draft) -> rusqlit
             let said: String = row.get(0)?;
             Ok(Kept { known: said != id, indexed: row.get(1)?, id: said })
         })
+}
+
+fn delete_all(transaction: &Transaction<'_>, ids: Vec<String>) -> rusqlite::Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    for id in ids {
+        changes.extend(delete(transaction, &id)?.1);
+    }
+    Ok(changes)
 }
 
 pub(super) fn delete(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<(bool, Vec<Change>)> {
@@ -107,10 +144,29 @@ pub(super) fn keep_embeddings(
     Ok(((), changes))
 }
 
+pub(super) fn forget_embeddings(
+    transaction: &Transaction<'_>,
+    model: String,
+) -> rusqlite::Result<((), Vec<Change>)> {
+    transaction.execute("DELETE FROM vectors WHERE model = ?", [&model])?;
+    transaction.execute("DELETE FROM rejections WHERE model = ?", [&model])?;
+    Ok(((), vec![Change::Forgotten { model }]))
+}
+
+/// What makes two drafts of one repository the same. Junk is never the same as what is worth finding: a release is
+/// created and then published in the same words.
+fn said(draft: &Draft) -> Vec<&[u8]> {
+    let mut said = vec![draft.kind.as_bytes(), draft.text.as_bytes()];
+    said.extend((!draft.indexed).then_some(&b"junk"[..]));
+    said
+}
+
 /// The same words of the same delivery have the same id, however often they are handed over.
 fn memory_id(delivery: &str, draft: &Draft) -> String {
-    let parts = [delivery, &draft.repository.to_lowercase(), &draft.kind, &draft.text];
-    digest(&parts.map(str::as_bytes)).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let repository = draft.repository.to_lowercase();
+    let mut parts = vec![delivery.as_bytes(), repository.as_bytes()];
+    parts.extend(said(draft));
+    digest(&parts).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// SHA-256 over the parts, each with its length, so that moving a boundary changes the digest.
