@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Starts the services of the Mac: Ollama if it is installed, the claude-endpoint and the ollama-endpoint, and with
+# --with-relay the relay too. What runs already is left alone. See stop-ai-services.sh for the way back.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+HEALTH_DEADLINE=30
+
+usage() {
+    say "usage: start-ai-services.sh [--with-relay]"
+    say "  --with-relay   the relay too, on this machine (quickstart, or a single machine)"
+    say "Settings come from the environment, then from $ENV_FILE."
+    say "Ports: CLAUDE_ENDPOINT_PORT=$CLAUDE_ENDPOINT_PORT OLLAMA_ENDPOINT_PORT=$OLLAMA_ENDPOINT_PORT RELAY_PORT=$RELAY_PORT; data: DATA_ROOT=$DATA_ROOT"
+}
+
+need_env() {
+    if [ ! -e "$ENV_FILE" ]; then
+        make_env "$ENV_FILE"
+        say "settings: made $ENV_FILE with fresh secrets; the relay needs the same RELAY_SIGNING_KEY, and GitHub's webhook the same GITHUB_WEBHOOK_SECRET"
+    fi
+}
+
+neighbours() { # on one machine the services find each other without the tunnel
+    export MEMORY_URL=${MEMORY_URL:-http://127.0.0.1:$OLLAMA_ENDPOINT_PORT}
+    export CLAUDE_ENDPOINT=${CLAUDE_ENDPOINT:-http://127.0.0.1:$CLAUDE_ENDPOINT_PORT}
+    export OLLAMA_ENDPOINT=${OLLAMA_ENDPOINT:-http://127.0.0.1:$OLLAMA_ENDPOINT_PORT}
+}
+
+# Runs a program with what is its own of the settings: its port and its folder.
+as_service() { # NAME PORT COMMAND...
+    local name=$1 port=$2
+    shift 2
+    PORT=$port DATA_DIR=$DATA_ROOT/$name "$@"
+}
+
+start_ollama() {
+    local url=${OLLAMA_URL:-http://127.0.0.1:11434} waited=0
+    if answers "$url/api/version"; then
+        say "ollama: already running at $url"
+    elif ! have ollama; then
+        say "ollama: not installed; memories are found by their words only until something answers at $url (https://ollama.com/download)"
+    else
+        OLLAMA_HOST=$(host_of "$url"):$(port_of "$url") start ollama "$(command -v ollama)" serve
+        while ! answers "$url/api/version"; do
+            if [ "$waited" -ge 75 ] || ! pid_of ollama >/dev/null; then
+                say "ollama: started, but nothing answers at $url yet; log: $LOG_DIR/ollama.log"
+                return 0
+            fi
+            sleep 0.2
+            waited=$((waited + 1))
+        done
+        say "ollama: started at $url, log: $LOG_DIR/ollama.log"
+    fi
+}
+
+start_service() { # NAME PORT VARIABLE: one line about the service, and its warnings
+    local name=$1 port=$2 variable=$3 pid health
+    local program=$BIN_DIR/$name address=http://127.0.0.1:$2
+    if pid=$(pid_of "$name"); then
+        say "$name: already running at $address (pid $pid), log: $LOG_DIR/$name.log"
+        return 0
+    fi
+    if port_is_taken "$port"; then
+        as_service "$name" "$port" "$program" healthcheck >/dev/null 2>&1 ||
+            fail "$name: port $port is taken by another program; stop that, or set $variable to a free port"
+        say "$name: already running at $address, started by something else and left alone"
+        return 0
+    fi
+    as_service "$name" "$port" start "$name" "$program" serve
+    await_health "$name" "$port"
+    say "$name: started at $address (pid $(pid_of "$name")), log: $LOG_DIR/$name.log"
+    printf '%s\n' "$health" | grep '^warn' | sed "s/^/    /" || true
+}
+
+await_health() { # NAME PORT: sets `health`, the answer
+    local name=$1 port=$2 until=$((SECONDS + HEALTH_DEADLINE))
+    while ! health=$(as_service "$name" "$port" "$BIN_DIR/$name" healthcheck 2>&1); do
+        if ! pid_of "$name" >/dev/null; then
+            last_words "$name" >&2
+            rm -f "$RUN_DIR/$name.pid"
+            fail "$name ended right after its start; above is what it said, log: $LOG_DIR/$name.log"
+        fi
+        if [ "$SECONDS" -ge "$until" ]; then
+            printf '%s\n' "$health" >&2
+            fail "$name is not healthy after $HEALTH_DEADLINE s; above is what it says, log: $LOG_DIR/$name.log"
+        fi
+        sleep 0.1
+    done
+    # A healthy answer may be another instance's while ours fails to get the port.
+    pid_of "$name" >/dev/null || fail "$name: another instance answers on port $port; log: $LOG_DIR/$name.log"
+}
+
+case ${1:-} in
+    '') services="ollama-endpoint claude-endpoint" ;;
+    --with-relay) services="ollama-endpoint claude-endpoint relay" ;;
+    -h | --help) load_settings && usage && exit ;;
+    *) load_settings && usage >&2 && exit 2 ;;
+esac
+cd "$ROOT" # relative paths of the settings are meant from here
+# shellcheck disable=SC2086  # a list of words
+build $services
+umask 077 # what follows holds secrets and private code
+need_env
+load_settings
+prepare_folders
+neighbours
+start_ollama
+start_service ollama-endpoint "$OLLAMA_ENDPOINT_PORT" OLLAMA_ENDPOINT_PORT
+start_service claude-endpoint "$CLAUDE_ENDPOINT_PORT" CLAUDE_ENDPOINT_PORT
+[ "${1:-}" != --with-relay ] || start_service relay "$RELAY_PORT" RELAY_PORT

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Ends what start-ai-services.sh started, and nothing else. Events that were accepted wait on disk for the next start.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+load_settings
+
+# The relay first, so that it hands over nothing more; Ollama last, since a review may need it.
+for name in relay claude-endpoint ollama-endpoint stand-ins ollama; do
+    case $name in
+        *-endpoint) stop "$name" ;;
+        *) [ ! -e "$RUN_DIR/$name.pid" ] || stop "$name" ;;
+    esac
+done

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs all of them: format, lints, scripts, unit, integration and documentation tests.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$ROOT"
+
+# The Claude CLI that the tests run against a stand-in; the last version that runs on Debian's and Ubuntu's node.
+CLAUDE_CODE=@anthropic-ai/claude-code@2.1.197
+TEST_TOOLS=$ROOT/target/test-tools
+
+step() { printf '\n== %s\n' "$*"; }
+
+missing_packages() { # PROGRAM:PACKAGE...: the packages of those programs that are missing
+    local pair
+    for pair in "$@"; do
+        have "${pair%%:*}" || [ -x "/usr/sbin/${pair%%:*}" ] || printf ' %s' "${pair#*:}"
+    done
+}
+
+install_packages() {
+    local missing sudo=''
+    if [ "$(uname)" = Darwin ]; then
+        # macOS has sshd, ssh, git and curl; the compiler comes with Xcode's command line tools
+        missing=$(missing_packages shellcheck:shellcheck npm:node)
+        if [ -n "$missing" ]; then
+            have brew || fail "missing:$missing; install Homebrew (https://brew.sh), then run: brew install$missing"
+            # shellcheck disable=SC2086  # a list of words
+            brew install $missing
+        fi
+    elif have apt-get; then
+        missing=$(missing_packages cc:build-essential git:git curl:curl ps:procps sshd:openssh-server shellcheck:shellcheck npm:npm node:nodejs)
+        [ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
+        [ -n "$missing" ] || return 0
+        [ "$(id -u)" -eq 0 ] || sudo=sudo
+        say "installing$missing"
+        $sudo apt-get update -qq
+        # shellcheck disable=SC2086
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+        # Only the program is wanted: nobody asked for an ssh server on port 22.
+        case $missing in *openssh-server*) $sudo systemctl disable --now ssh.service ssh.socket >/dev/null 2>&1 || true ;; esac
+    else
+        missing=$(missing_packages cc:gcc git:git sshd:openssh-server shellcheck:shellcheck npm:npm)
+        [ -z "$missing" ] || fail "missing:$missing; install them with your package manager"
+    fi
+}
+
+install_claude_cli() {
+    local stamp=$TEST_TOOLS/$CLAUDE_CODE
+    [ ! -e "$stamp.installed" ] || return 0
+    mkdir -p "$stamp"
+    npm install --prefix "$TEST_TOOLS" --no-save --no-audit --no-fund --loglevel=error "$CLAUDE_CODE"
+    : >"$stamp.installed"
+}
+
+run_tests() {
+    cargo test --workspace --locked --doc --quiet
+    if have cargo-nextest; then
+        cargo nextest run --workspace --locked --no-fail-fast
+    else
+        cargo test --workspace --locked --lib --bins --tests --no-fail-fast
+    fi
+}
+
+step "what the tests need"
+install_packages
+need_system
+install_claude_cli
+export PATH=$TEST_TOOLS/node_modules/.bin:$PATH
+step "format and lints"
+cargo fmt --all --check
+cargo clippy --workspace --all-targets --locked -- -D warnings
+shellcheck --external-sources scripts/*.sh .ci/run
+step "build"
+cargo build --workspace --locked
+step "tests"
+run_tests
+say ""
+say "all tests passed in $((SECONDS / 60)) min $((SECONDS % 60)) s"
