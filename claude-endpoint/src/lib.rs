@@ -78,7 +78,7 @@ impl App {
     pub async fn build(config: Config) -> anyhow::Result<Service> {
         let queue = queue::open(&config.queue_url, queue::Options::default()).await?;
         let github = Github::new(&config.github_url, config.github_token.as_ref(), config.github_pacing);
-        let github = github.context("GITHUB_API_URL cannot be used")?;
+        let github = github.context("cannot set up the client for GITHUB_API_URL; without CA certificates, on Debian: apt-get install ca-certificates")?;
         let can_post = github.can_post();
         let memory = Memory::new(config.memory_url, config.memory_token, config.keys.clone())?;
         let reviewers = Arc::new(config.reviewers);

@@ -1,6 +1,6 @@
 //! The signed client between our services: it signs what it sends and believes only signed answers.
 
-use std::time::Duration;
+use std::{sync::Once, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, header::RETRY_AFTER};
@@ -21,13 +21,25 @@ const IDLE: Duration = Duration::from_secs(5);
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 
 /// An HTTP client with a connect timeout, no redirects (a redirected request would carry its secrets elsewhere), no
-/// proxy from the environment, and `timeout` for a whole call unless the call sets its own.
+/// proxy from the environment, and `timeout` for a whole call unless the call sets its own. On a machine without CA
+/// certificates it speaks plain HTTP only, which is all that our services need of each other.
 ///
 /// # Errors
 /// TLS cannot be set up.
 pub fn http(timeout: Option<Duration>) -> reqwest::Result<reqwest::Client> {
     // An error only says that the process has a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    builder(timeout).build().or_else(|error| {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            let cause = chain(&error);
+            tracing::warn!(cause, "https is not to be had: this machine has no CA certificates; on Debian: apt-get install ca-certificates");
+        });
+        builder(timeout).tls_certs_only([]).build()
+    })
+}
+
+fn builder(timeout: Option<Duration>) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
@@ -37,8 +49,8 @@ pub fn http(timeout: Option<Duration>) -> reqwest::Result<reqwest::Client> {
         .pool_idle_timeout(IDLE)
         .user_agent(concat!("ai-relay/", env!("CARGO_PKG_VERSION")));
     match timeout {
-        Some(timeout) => builder.timeout(timeout).build(),
-        None => builder.build(),
+        Some(timeout) => builder.timeout(timeout),
+        None => builder,
     }
 }
 
