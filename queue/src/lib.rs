@@ -20,7 +20,7 @@ pub use model::{
     Error, Filter, Finish, Finished, HistoryEntry, Job, JobRecord, JobState, LaneStats, NewDelivery, Put,
     Record, Redelivered, Replaces, Result, Route,
 };
-pub use retry::Schedule;
+pub use retry::{Probing, Schedule};
 pub use worker::{Handler, LaneStatus, Verdict, Worker, WorkerOptions};
 
 /// How often, and how far apart, a lease is tried to be settled while the store cannot write.

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::{Finish, Job, Lease, Queue, Result, Schedule};
+use crate::{Finish, Job, Lease, Probing, Queue, Result, Schedule};
 
 /// How long jobs in hand may go on after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -62,8 +62,8 @@ pub struct WorkerOptions {
     pub timeout: Duration,
     /// When failed jobs are tried again.
     pub retry: Schedule,
-    /// How soon, and at the latest how often, a paused lane is probed.
-    pub probe: Schedule,
+    /// How a paused lane is probed.
+    pub probe: Probing,
 }
 
 impl Default for WorkerOptions {
@@ -72,11 +72,7 @@ impl Default for WorkerOptions {
             concurrency: 16,
             timeout: Duration::from_secs(60),
             retry: Schedule::default(),
-            probe: Schedule {
-                base: Duration::from_millis(500),
-                cap: Duration::from_secs(15),
-                give_up_after: Duration::MAX,
-            },
+            probe: Probing::default(),
         }
     }
 }
@@ -234,7 +230,7 @@ impl Worker {
         );
         self.status.send_replace(LaneStatus { paused: Some(reason), since: Some(self.queue.now()) });
         loop {
-            let delay = self.options.probe.delay(*failures, fastrand::f64());
+            let delay = self.options.probe.delay(*failures, self.queue.now());
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(delay) => {}

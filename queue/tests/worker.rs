@@ -16,7 +16,7 @@ use std::{
 };
 
 use queue::{
-    Clock, Filter, Finish, Handler, JobState, Lease, Options, Queue, Schedule, Verdict, Worker,
+    Clock, Filter, Finish, Handler, JobState, Lease, Options, Probing, Queue, Schedule, Verdict, Worker,
     WorkerOptions,
     conformance::{ManualClock, delivery},
 };
@@ -95,7 +95,11 @@ fn scripted(verdicts: impl IntoIterator<Item = Verdict>) -> Scripted {
 }
 
 fn quick() -> WorkerOptions {
-    WorkerOptions { retry: SOON, probe: SOON, ..WorkerOptions::default() }
+    WorkerOptions {
+        retry: SOON,
+        probe: Probing { base: SOON.base, every: SOON.cap },
+        ..WorkerOptions::default()
+    }
 }
 
 impl Lane {

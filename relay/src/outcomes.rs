@@ -4,17 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use queue::{Finish, Queue, Schedule};
+use queue::{Finish, Probing, Queue};
 use shared::{
     client::SignedClient,
     outcome::{Feed, MAX_WAIT_SECONDS, Outcome},
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// How soon, and at the latest how often, an endpoint that is away is asked again.
-const AWAY: Schedule =
-    Schedule { base: Duration::from_millis(500), cap: Duration::from_secs(15), give_up_after: Duration::MAX };
 
 /// What is known of an endpoint: `None` until it was first asked, then whether it answers or why not.
 pub type Reachable = Option<Result<(), String>>;
@@ -68,7 +64,7 @@ impl Follower {
                     self.reachable.send_replace(Some(Err(why)));
                     tokio::select! {
                         () = stop.cancelled() => return,
-                        () = tokio::time::sleep(AWAY.delay(failures, fastrand::f64())) => {}
+                        () = tokio::time::sleep(Probing::default().delay(failures, self.queue.now())) => {}
                     }
                 }
             }

@@ -160,3 +160,18 @@ fn files_are_short_enough_to_read() {
         assert!(name == "testkit" || lines <= 50, "{name}/src/main.rs has {lines} lines; 50 is the limit");
     }
 }
+
+#[test]
+fn every_setting_is_explained_in_the_example() {
+    let example = fs::read_to_string(root().join(".env.example")).unwrap();
+    let surroundings = ["HOME", "PATH", "USER"];
+    for (name, text) in all().into_iter().filter(|(name, _)| name.ends_with("config.rs")) {
+        for variable in text.split("env = \"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            let explained = example.contains(&format!("{variable}=")) || variable.ends_with("_FILE");
+            assert!(
+                explained || surroundings.contains(&variable),
+                "{variable} of {name} is missing in .env.example"
+            );
+        }
+    }
+}
