@@ -35,7 +35,9 @@ pub fn list(deliveries: &[DeliveryView]) -> String {
 pub fn timeline(delivery: &DeliveryView) -> String {
     let mut text =
         format!("{}  {}  {}\n", delivery.id, event(delivery), delivery.repository.as_deref().unwrap_or("-"));
-    let _ = writeln!(text, "  {}", printable(&delivery.headline));
+    if !delivery.headline.is_empty() {
+        let _ = writeln!(text, "  {}", printable(&delivery.headline));
+    }
     let _ = writeln!(
         text,
         "  {:>10}  received {}",
