@@ -44,6 +44,6 @@ pub(crate) async fn live() -> &'static str {
 pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, ApiError> {
     let failed =
         || ApiError::unavailable("store_failed", "the queue cannot be written", Duration::from_secs(5));
-    let written = tokio::time::timeout(READY_TIMEOUT, inbox::can_store(&app.queue)).await;
+    let written = tokio::time::timeout(READY_TIMEOUT, app.queue.can_store()).await;
     written.map_err(|_| failed())?.map(|()| "ok").map_err(|error| failed().with_source(error))
 }

@@ -10,17 +10,9 @@ pub mod receive;
 use queue::{LaneStatus, Queue};
 use shared::health::{Check, Report};
 
-/// Whether events can be stored, found out by writing.
-///
-/// # Errors
-/// They cannot.
-pub async fn can_store(queue: &Queue) -> queue::Result<()> {
-    queue.set_cursor("health", 0).await
-}
-
 /// Adds what is to be known about an endpoint's queue to its health report.
 pub async fn queue_health(report: Report, queue: &Queue, lane: &LaneStatus) -> Report {
-    if let Err(error) = can_store(queue).await {
+    if let Err(error) = queue.can_store().await {
         return report.with(
             "store",
             Check::fail(format!("{error}; events are answered 503 until the disk can be written again")),

@@ -76,6 +76,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn record(&self, id: &str, lane: &str, redelivery: u32, finish: Finish) -> Result<bool>;
     /// See [`Queue::redeliver`].
     async fn redeliver(&self, id: &str, lane: Option<&str>) -> Result<Option<Redelivered>>;
+    /// See [`Queue::can_store`].
+    async fn can_store(&self) -> Result<()>;
     /// See [`Queue::find`].
     async fn find(&self, id: &str) -> Result<Option<Record>>;
     /// See [`Queue::list`].
@@ -193,6 +195,15 @@ impl Queue {
         self.0.redeliver(id, lane).await
     }
 
+    /// Finds out, by writing, whether a delivery can be stored. After one could not, as much is written as that one
+    /// had: a full disk may still take a few bytes.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn can_store(&self) -> Result<()> {
+        self.0.can_store().await
+    }
+
     /// A delivery with its jobs and their history.
     ///
     /// # Errors
@@ -263,7 +274,7 @@ impl Queue {
         self.0.cursor(name).await
     }
 
-    /// Keeps a number under a name. Also the way to find out whether the store can write.
+    /// Keeps a number under a name.
     ///
     /// # Errors
     /// The store cannot write.

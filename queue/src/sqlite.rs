@@ -4,7 +4,10 @@ use std::{
     fs::{self, File, TryLockError},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,8 @@ pub(crate) struct Sqlite {
     clock: Arc<dyn Clock>,
     most_open: u64,
     changes: watch::Sender<u64>,
+    /// Bytes of the last payload that could not be stored; 0 if the last one could.
+    refused: AtomicUsize,
     _lock: File,
 }
 
@@ -47,6 +52,7 @@ impl Sqlite {
             clock: options.clock,
             most_open: options.most_open,
             changes: watch::Sender::new(0),
+            refused: AtomicUsize::new(0),
             _lock: lock,
         })
     }
@@ -118,7 +124,15 @@ impl Backend for Sqlite {
         // Compressed by the caller's thread, so that the writer's is left with what only it can do.
         let payload =
             zstd::bulk::compress(&delivery.payload, 1).map_err(|error| Error::Store(error.to_string()))?;
-        self.change(move |connection| write::put(connection, &delivery, &payload, now, most_open)).await
+        let size = payload.len();
+        let put =
+            self.change(move |connection| write::put(connection, &delivery, &payload, now, most_open)).await;
+        match put {
+            Ok(_) => self.refused.store(0, Ordering::Relaxed),
+            Err(Error::Store(_)) => self.refused.store(size, Ordering::Relaxed),
+            Err(_) => {}
+        }
+        put
     }
 
     async fn lease(&self, lane: &str, most: usize, ttl: Duration) -> Result<Vec<Job>> {
@@ -160,6 +174,15 @@ impl Backend for Sqlite {
     async fn redeliver(&self, id: &str, lane: Option<&str>) -> Result<Option<Redelivered>> {
         let (id, lane, now) = (id.to_owned(), lane.map(str::to_owned), self.now());
         self.change(move |connection| write::redeliver(connection, &id, lane.as_deref(), now)).await
+    }
+
+    async fn can_store(&self) -> Result<()> {
+        let refused = self.refused.load(Ordering::Relaxed);
+        if refused > 0 {
+            self.write(move |connection| write::fill_scratch(connection, refused)).await?;
+            self.refused.store(0, Ordering::Relaxed);
+        }
+        self.write(write::empty_scratch).await
     }
 
     async fn find(&self, id: &str) -> Result<Option<Record>> {

@@ -19,20 +19,16 @@ pub async fn livez() -> StatusCode {
 
 /// `GET /readyz`: events can be taken and kept.
 pub async fn readyz(State(app): State<App>) -> StatusCode {
-    match store(&app).await {
+    match app.queue.can_store().await {
         Ok(()) => StatusCode::OK,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
-async fn store(app: &App) -> queue::Result<()> {
-    app.queue.set_cursor("health", u64::try_from(Timestamp::now().as_second()).unwrap_or_default()).await
-}
-
 async fn report(app: &App) -> Report {
     let mut report = Report::new("relay").with(
         "store",
-        match store(app).await {
+        match app.queue.can_store().await {
             Ok(()) => Check::pass(),
             Err(error) => {
                 Check::fail(format!("{error}; webhooks are answered 503 until the disk can be written again"))

@@ -57,6 +57,9 @@ CREATE INDEX history_by_job ON history (job, seq);
 CREATE TABLE feed (last INTEGER NOT NULL) STRICT;
 INSERT INTO feed VALUES (0);
 
+-- Filled and emptied again to find out whether a disk that was full has room.
+CREATE TABLE scratch (filler BLOB NOT NULL) STRICT;
+
 CREATE TABLE cursors (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
 -- Jobs per lane and state, kept by triggers: counting the rows for every put or scrape would cost more with each one.

@@ -11,6 +11,8 @@ use crate::{
     model::{Error, Finish, Job, JobState, NewDelivery, Put, Redelivered, Replaces, Result, Route},
 };
 
+/// A delivery's rows and index entries, with room to spare.
+const ROOM_AROUND_A_PAYLOAD: i64 = 64 * 1024;
 /// The longest error text kept.
 const LONGEST_ERROR: usize = 2000;
 
@@ -336,6 +338,19 @@ pub(super) fn set_cursor(db: &Connection, name: &str, value: u64) -> Result<()> 
     db.prepare_cached("INSERT INTO cursors VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2")?
         .execute(params![name, value])?;
     Ok(())
+}
+
+/// Takes as much room as a payload that could not be stored, and what comes with it.
+pub(super) fn fill_scratch(db: &Connection, payload: usize) -> Result<()> {
+    let bytes = i64::try_from(payload).unwrap_or(i64::MAX).saturating_add(ROOM_AROUND_A_PAYLOAD);
+    db.prepare_cached("INSERT INTO scratch VALUES (zeroblob(?))")?.execute([bytes])?;
+    Ok(())
+}
+
+/// Gives the room back; a write also if there was nothing.
+pub(super) fn empty_scratch(db: &Connection) -> Result<()> {
+    db.prepare_cached("DELETE FROM scratch")?.execute([])?;
+    set_cursor(db, "written", 0)
 }
 
 pub(super) fn take_back_leases(db: &Connection, now: Timestamp) -> Result<()> {

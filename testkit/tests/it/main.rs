@@ -11,6 +11,8 @@ mod support;
 
 mod bad_input;
 mod crash;
+#[cfg(target_os = "linux")]
+mod disk;
 #[allow(unreachable_pub, reason = "a test has no outside")]
 mod journey;
 mod reviewers;

@@ -16,6 +16,8 @@ pub struct Process {
     flags: Vec<String>,
     log: PathBuf,
     pub url: String,
+    /// In KiB: a disk that is full at some time.
+    pub largest_file: Option<u32>,
     child: Option<Child>,
 }
 
@@ -51,13 +53,22 @@ impl Process {
     pub fn on(world: &World, name: &'static str, mut flags: Vec<String>, port: u16) -> Self {
         flags.extend(["--port".to_owned(), port.to_string()]);
         let log = world.folder.path().join(format!("{name}.log"));
-        Self { name, flags, log, url: format!("http://127.0.0.1:{port}"), child: None }
+        Self { name, flags, log, url: format!("http://127.0.0.1:{port}"), largest_file: None, child: None }
     }
 
     /// Starts it and waits until it answers.
     pub async fn start(&mut self, world: &World) {
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
-        let mut command = Command::new(binary(self.name));
+        let mut command = match self.largest_file {
+            None => Command::new(binary(self.name)),
+            Some(kibibytes) => {
+                // Ignoring the signal, which the program inherits, makes the write fail as on a full disk.
+                let limited = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$0\" \"$@\"", kibibytes * 2);
+                let mut command = Command::new("/bin/sh");
+                command.arg("-c").arg(limited).arg(binary(self.name));
+                command
+            }
+        };
         command.args(&self.flags).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
         let url = format!("{}/livez", self.url);
@@ -77,6 +88,14 @@ impl Process {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+    }
+
+    /// Lifts the limit on its files: the disk has room again.
+    pub fn make_room(&self) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(
+            Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status().unwrap().success()
+        );
     }
 
     /// Sends a signal by name, such as `STOP`.
