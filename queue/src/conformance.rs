@@ -349,7 +349,7 @@ async fn deliveries_are_listed_newest_first(queue: Queue, _: Arc<ManualClock>) {
     assert_eq!(listed(Filter { before: Some(newest[1].seq), ..Filter::default() }).await, ["d2", "d1"]);
 }
 
-async fn lanes_are_counted(queue: Queue, _: Arc<ManualClock>) {
+async fn lanes_are_counted(queue: Queue, clock: Arc<ManualClock>) {
     for id in ["d1", "d2", "d3"] {
         queue.put(delivery(id, "a", "k")).await.unwrap();
     }
@@ -362,6 +362,8 @@ async fn lanes_are_counted(queue: Queue, _: Arc<ManualClock>) {
     let later = queue.now() + 5 * SECOND;
     running.retry(later, "no luck".into()).await.unwrap();
     assert_eq!((queue.next_due("a").await.unwrap(), queue.next_due("b").await.unwrap()), (Some(later), None));
+    clock.advance(6 * SECOND);
+    assert_eq!(queue.next_due("a").await.unwrap(), Some(later), "due by now, and nobody has it");
 }
 
 async fn a_cursor_is_kept(queue: Queue, _: Arc<ManualClock>) {

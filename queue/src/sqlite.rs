@@ -153,8 +153,8 @@ impl Backend for Sqlite {
     }
 
     async fn next_due(&self, lane: &str) -> Result<Option<Timestamp>> {
-        let (lane, now) = (lane.to_owned(), self.now());
-        self.reader.run(move |connection| read::next_due(connection, &lane, now), || ()).await
+        let lane = lane.to_owned();
+        self.reader.run(move |connection| read::next_due(connection, &lane), || ()).await
     }
 
     async fn settle(&self, job: i64, token: i64, how: Settlement) -> Result<()> {

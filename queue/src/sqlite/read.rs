@@ -10,13 +10,14 @@ use crate::model::{
 /// The most history entries shown for a job: the newest.
 const MOST_HISTORY: i64 = 200;
 
-/// A job that is due and still waits, waits for another of its key: that one's end is a change, not a time.
-pub(super) fn next_due(db: &Connection, lane: &str, now: Timestamp) -> Result<Option<Timestamp>> {
+/// Of the jobs that wait for nothing but time; those behind another of their key are freed by a change. One that became
+/// due since the last look counts: it must be looked for at once.
+pub(super) fn next_due(db: &Connection, lane: &str) -> Result<Option<Timestamp>> {
     let mut statement = db.prepare_cached(
-        "SELECT min(at) FROM (SELECT min(due_at) AS at FROM jobs WHERE lane = ?1 AND first = 1 AND state = 'pending' AND due_at > ?2
+        "SELECT min(at) FROM (SELECT min(due_at) AS at FROM jobs WHERE lane = ?1 AND first = 1 AND state = 'pending'
                               UNION ALL SELECT min(leased_until) FROM jobs WHERE lane = ?1 AND first = 1 AND state = 'leased')",
     )?;
-    let due: Option<i64> = statement.query_row(params![lane, now.as_millisecond()], |row| row.get(0))?;
+    let due: Option<i64> = statement.query_row([lane], |row| row.get(0))?;
     Ok(due.map(time))
 }
 
