@@ -22,6 +22,10 @@ pub async fn journey_is_complete(world: &World, site: &Site, id: &str, scenario:
         (REVIEWER, scenario.head_sha.as_str())
     );
     comments_are_where_their_lines_are(world, scenario);
+    assert!(
+        world.github.calls().iter().all(|call| call.status != Some(422)),
+        "GitHub never had to refuse a comment"
+    );
     let delivery = site.delivery(id).await.unwrap();
     let claude = &delivery["targets"][0];
     assert_eq!(claude["outcome"]["url"], json!(review.html_url));
@@ -161,6 +165,7 @@ async fn fifty_pull_requests_arrive_while_the_mac_is_away() {
         })
         .collect();
     assert_eq!(reviewed[0], [heads[2].clone()], "only the newest of three heads");
+    assert!(world.github.calls().iter().all(|call| call.status != Some(422)));
     assert!(reviewed.iter().all(|commits| commits.len() == 1), "each once: {reviewed:?}");
 }
 
