@@ -1,15 +1,10 @@
-//! `GET /health`, `/livez`, `/readyz`.
-
-use std::time::Duration;
+//! `GET /health` and `/readyz`.
 
 use axum::extract::State;
 use shared::error::ApiError;
 use shared::health::{Check, Report};
 
 use crate::{App, NAME};
-
-/// How long the queue may take to write: a probe does not wait for a sick disk.
-const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Everything that is to be known about this service. A missing reviewer is a warning: events wait for it. Nobody is
 /// asked here: a reviewer can take many seconds to say whether it is there.
@@ -35,15 +30,7 @@ pub(crate) async fn health(State(app): State<App>) -> Report {
     report.with("reviewer", reviewer).with("github", github).with("memory", memory)
 }
 
-/// The process runs.
-pub(crate) async fn live() -> &'static str {
-    "ok"
-}
-
 /// Whether an event could be stored now.
 pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, ApiError> {
-    let failed =
-        || ApiError::unavailable("store_failed", "the queue cannot be written", Duration::from_secs(5));
-    let written = tokio::time::timeout(READY_TIMEOUT, app.queue.can_store()).await;
-    written.map_err(|_| failed())?.map(|()| "ok").map_err(|error| failed().with_source(error))
+    inbox::answers::ready(&app.queue).await
 }

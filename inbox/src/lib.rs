@@ -3,6 +3,7 @@
 //! A request is verified, its envelope stored (fsync), and answered; nobody waits for a model here. The answer is
 //! signed, so that the relay believes nobody else on the tunnel's port.
 
+pub mod answers;
 pub mod auth;
 pub mod outcomes;
 pub mod receive;

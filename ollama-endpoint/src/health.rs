@@ -1,6 +1,4 @@
-//! `GET /health`, `/livez`, `/readyz`.
-
-use std::time::Duration;
+//! `GET /health` and `/readyz`.
 
 use axum::extract::State;
 use shared::error::ApiError;
@@ -9,9 +7,6 @@ use shared::health::{Check, Report};
 use crate::Service;
 use crate::embedder::Status;
 use crate::ollama::is_model;
-
-/// How long the queue may take to write: a probe does not wait for a sick disk.
-const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Everything that is to be known about this service. Ollama away is a warning: the memory works without it.
 pub(crate) async fn health(State(service): State<Service>) -> Report {
@@ -50,15 +45,7 @@ fn with_model(report: Report, component: &str, wanted: &str, models: &[String]) 
     report.with(component, check.observed(wanted, "model"))
 }
 
-/// The process runs.
-pub(crate) async fn live() -> &'static str {
-    "ok"
-}
-
 /// Whether an event could be stored now.
 pub(crate) async fn ready(State(service): State<Service>) -> Result<&'static str, ApiError> {
-    let failed =
-        || ApiError::unavailable("store_failed", "the queue cannot be written", Duration::from_secs(5));
-    let written = tokio::time::timeout(READY_TIMEOUT, service.queue.can_store()).await;
-    written.map_err(|_| failed())?.map(|()| "ok").map_err(|error| failed().with_source(error))
+    inbox::answers::ready(&service.queue).await
 }

@@ -40,7 +40,7 @@ pub(crate) async fn search(
     State(service): State<Service>,
     query: Result<Query<SearchQuery>, QueryRejection>,
 ) -> Result<Json<SearchResponse>, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::bad_request("invalid_query", error.body_text()))?;
+    let Query(query) = query?;
     let question = question(query)?;
     service.memory.search(question, Timestamp::now()).await.map(Json).map_err(unreadable)
 }
@@ -129,7 +129,7 @@ pub(crate) async fn stats(State(service): State<Service>) -> Result<Response, Ap
 }
 
 fn known_form(id: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
-    let Path(id) = id.map_err(|error| ApiError::bad_request("invalid_path", error.body_text()))?;
+    let Path(id) = id?;
     Ok(id)
 }
 

@@ -111,7 +111,7 @@ pub async fn list(
     State(app): State<App>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<ListAnswer>, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::bad_request("invalid_query", error.body_text()))?;
+    let Query(query) = query?;
     let limit = query.limit.unwrap_or(50).clamp(1, MOST);
     let filter = Filter {
         state: query.state,

@@ -6,7 +6,6 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{get, post},
 };
-use http::StatusCode;
 use metrics_exporter_prometheus::PrometheusHandle;
 use shared::error::ApiError;
 
@@ -29,13 +28,7 @@ pub fn public(app: App) -> Router {
         .fallback(async || {
             ApiError::not_found("there is no such route; GitHub's webhook goes to POST /github-webhook")
         })
-        .method_not_allowed_fallback(async || {
-            ApiError::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "this route takes another method",
-            )
-        })
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .with_state(app)
 }
 

@@ -4,6 +4,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use axum::{
     Json,
+    extract::rejection::{PathRejection, QueryRejection},
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
@@ -40,6 +41,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    /// 405: the route exists, for another method.
+    pub fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this route takes another method")
+    }
+
     /// 503: not now; the caller should come again after `retry_after`.
     pub fn unavailable(code: &'static str, message: impl Into<String>, retry_after: Duration) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_retry_after(retry_after)
@@ -67,6 +73,18 @@ impl ApiError {
     /// The stable code of the answer.
     pub fn code(&self) -> &'static str {
         self.code
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(error: QueryRejection) -> Self {
+        Self::bad_request("invalid_query", error.body_text())
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(error: PathRejection) -> Self {
+        Self::bad_request("invalid_path", error.body_text())
     }
 }
 
