@@ -294,6 +294,23 @@ mod tests {
         assert!(talk(address, &post(1000, "stalls")).await.starts_with("HTTP/1.1 408"));
     }
 
+    /// Held bodies stand for senders whose events are not stored yet; over a socket nobody could tell when the server
+    /// has read them.
+    #[tokio::test]
+    async fn what_is_received_at_a_time_has_a_limit_and_is_given_back() {
+        let memory = BodyMemory::new(32);
+        let read = async |mebibytes: usize| {
+            let body = Body::from(vec![b' '; mebibytes * 1024 * 1024]);
+            read_body(body, 25 * 1024 * 1024, Duration::from_secs(60), &memory).await
+        };
+        let held = read(24).await.unwrap();
+        let refused = read(24).await.unwrap_err();
+        assert_eq!((refused.status(), refused.code()), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
+        assert_eq!(read(1).await.unwrap().bytes.len(), 1024 * 1024, "small ones still fit");
+        drop(held);
+        assert!(read(24).await.is_ok(), "the memory was given back");
+    }
+
     #[tokio::test]
     async fn stalled_headers_end_the_connection() {
         let (address, _stop, _server) =
