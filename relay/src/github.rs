@@ -131,7 +131,7 @@ pub fn parse(
         received_at,
         redelivery: 0,
         traceparent,
-        payload: payload.clone(),
+        payload,
     };
     Ok(Received::Event(Box::new(envelope)))
 }

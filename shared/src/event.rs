@@ -40,7 +40,8 @@ pub struct Envelope {
     pub payload: Box<RawValue>,
 }
 
-fn is_zero(n: &u32) -> bool {
+/// For numbers that are left out where they say nothing.
+pub(crate) fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 

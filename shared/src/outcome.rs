@@ -41,7 +41,7 @@ pub struct Outcome {
     /// The delivery that ended.
     pub delivery: String,
     /// The round that it ended: the envelope's `redelivery`. An outcome of an earlier round than the relay's own is old.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub redelivery: u32,
     /// How it ended.
     pub state: State,
@@ -55,10 +55,6 @@ pub struct Outcome {
     pub detail: Map<String, Value>,
     /// When it ended.
     pub finished_at: Timestamp,
-}
-
-fn is_zero(n: &u32) -> bool {
-    *n == 0
 }
 
 /// The answer of `GET /outcomes?after=SEQ&wait=SECONDS`.

@@ -42,7 +42,6 @@ CREATE INDEX jobs_due ON jobs (lane, due_at) WHERE first = 1 AND state = 'pendin
 CREATE INDEX jobs_open_by_key ON jobs (lane, key, seq) WHERE state IN ('pending', 'leased');
 CREATE INDEX jobs_open ON jobs (lane, seq) WHERE state IN ('pending', 'leased');
 CREATE INDEX jobs_by_group ON jobs (lane, grp, version) WHERE grp IS NOT NULL;
-CREATE INDEX jobs_dead ON jobs (lane, seq) WHERE state = 'dead';
 
 CREATE TABLE history (
   seq    INTEGER PRIMARY KEY,
