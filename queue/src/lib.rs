@@ -54,7 +54,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { most_open: 200_000, clock: Arc::new(SystemClock) }
+        Self { most_open: 500_000, clock: Arc::new(SystemClock) }
     }
 }
 

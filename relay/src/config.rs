@@ -11,6 +11,12 @@ use shared::{
 };
 use url::Url;
 
+mod dispatch;
+mod limits;
+
+pub use dispatch::DispatchArgs;
+pub use limits::LimitArgs;
+
 use crate::{
     cli::Command,
     targets::{CLAUDE, OLLAMA, Rules},
@@ -63,21 +69,12 @@ pub struct RelayArgs {
     /// Seconds in which the same body under a new delivery id counts as a replay; 0: off
     #[arg(long, env = "DEDUP_BODY_WINDOW", default_value = "600")]
     pub dedup_body_window: u64,
-    /// Unfinished jobs at which webhooks are answered 503
-    #[arg(long, env = "MAX_BACKLOG", default_value = "200000", value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_backlog: u64,
-    /// Events handed to one target at a time
-    #[arg(long, env = "DISPATCH_CONCURRENCY", default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub dispatch_concurrency: u16,
-    /// Seconds that a target may take to answer
-    #[arg(long, env = "DISPATCH_TIMEOUT", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub dispatch_timeout: u64,
-    /// Seconds that a webhook's body may take to arrive
-    #[arg(long, env = "BODY_TIMEOUT", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=600))]
-    pub body_timeout: u64,
-    /// Memory for bodies that are being received, in MiB
-    #[arg(long, env = "MAX_BODY_MEMORY", default_value = "256")]
-    pub max_body_memory: u32,
+    /// How events are handed over.
+    #[command(flatten)]
+    pub dispatch: DispatchArgs,
+    /// What the relay allows.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// Where Prometheus scrapes
     #[arg(long, env = "METRICS_LISTEN", default_value = "127.0.0.1:9420")]
     pub metrics_listen: SocketAddr,

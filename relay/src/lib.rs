@@ -80,12 +80,13 @@ impl Relay {
     /// # Errors
     /// The queue cannot be opened, or TLS cannot be set up.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
-        let options = queue::Options { most_open: config.args.max_backlog, ..queue::Options::default() };
+        let options =
+            queue::Options { most_open: config.args.limits.max_backlog, ..queue::Options::default() };
         let queue = queue::open(&config.args.service.queue_url(), options).await?;
-        let timeout = Duration::from_secs(config.args.dispatch_timeout);
+        let timeout = Duration::from_secs(config.args.dispatch.dispatch_timeout);
         // The handler's own limit is the client's, and that of its probe; the worker's only catches what they do not.
         let options = WorkerOptions {
-            concurrency: usize::from(config.args.dispatch_concurrency),
+            concurrency: usize::from(config.args.dispatch.dispatch_concurrency),
             timeout: timeout + Duration::from_secs(15),
             ..WorkerOptions::default()
         };
@@ -104,7 +105,7 @@ impl Relay {
             workers.push(worker);
             followers.push(follower);
         }
-        let body_memory = BodyMemory::new(config.args.max_body_memory);
+        let body_memory = BodyMemory::new(config.args.limits.max_body_memory);
         Ok(Self { app: App(Arc::new(Shared { config, queue, body_memory, targets })), workers, followers })
     }
 

@@ -64,7 +64,7 @@ async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Res
 
 /// The body, once its signature was checked. Without a signature the body is read only to be polite.
 async fn verified(app: &App, headers: &HeaderMap, body: Body) -> Result<(Verified, ReadBody), ApiError> {
-    let deadline = Duration::from_secs(app.config.args.body_timeout);
+    let deadline = Duration::from_secs(app.config.args.limits.body_timeout);
     let header = headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok());
     if header.is_none() {
         let _ = read_body(body, 64 * 1024, deadline.min(Duration::from_secs(2)), &app.body_memory).await;

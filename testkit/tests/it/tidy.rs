@@ -127,11 +127,15 @@ fn only_the_stores_know_sqlite() {
     }
 }
 
+fn is_configuration(name: &str) -> bool {
+    name.ends_with("/config.rs") || name.contains("/config/")
+}
+
 #[test]
 fn only_configuration_reads_the_environment() {
     for (name, text) in all().into_iter().filter(|(name, _)| !name.starts_with("testkit/")) {
         let reads = code(&text).contains("env::var");
-        assert!(!reads || name.ends_with("config.rs"), "{name} must not read the environment");
+        assert!(!reads || is_configuration(&name), "{name} must not read the environment");
     }
 }
 
@@ -165,7 +169,7 @@ fn files_are_short_enough_to_read() {
 fn every_setting_is_explained_in_the_example() {
     let example = fs::read_to_string(root().join(".env.example")).unwrap();
     let surroundings = ["HOME", "PATH", "USER"];
-    for (name, text) in all().into_iter().filter(|(name, _)| name.ends_with("config.rs")) {
+    for (name, text) in all().into_iter().filter(|(name, _)| is_configuration(name)) {
         for variable in text.split("env = \"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
             let explained = example.contains(&format!("{variable}=")) || variable.ends_with("_FILE");
             assert!(
