@@ -28,7 +28,7 @@ pub async fn feed(
 ) -> Result<Json<Feed>, ApiError> {
     let until = Instant::now() + Duration::from_secs(query.wait.min(MAX_WAIT_SECONDS));
     let mut changes = queue.changes();
-    if query.after > queue.feed_end().await.map_err(unreadable)? {
+    if query.after > queue.feed_end().await.map_err(unreadable)?.last {
         return Ok(Json(Feed { outcomes: Vec::new(), next: 0 }));
     }
     let mut next = query.after;

@@ -68,7 +68,7 @@ pub async fn accept(service: &str, queue: &Queue, delivery: NewDelivery) -> Resu
     let (status, word) = match queue.put(delivery).await {
         Ok(Put::Stored | Put::Revived) => (StatusCode::ACCEPTED, "accepted"),
         Ok(Put::Duplicate { .. }) => (StatusCode::OK, "duplicate"),
-        Err(error @ Error::Full(_)) => {
+        Err(error @ Error::Full { .. }) => {
             return Err(unavailable("backlog_full", "the backlog is full; send it again later", error));
         }
         Err(error) => {

@@ -267,7 +267,7 @@ async fn the_backlog_has_a_limit(queue: Queue, _: Arc<ManualClock>) {
     for n in 0..50 {
         queue.put(delivery(&format!("d{n}"), "a", &format!("k{n}"))).await.unwrap();
     }
-    assert!(matches!(queue.put(delivery("one-more", "a", "k")).await, Err(Error::Full(50))));
+    assert!(matches!(queue.put(delivery("one-more", "a", "k")).await, Err(Error::Full { limit: 50, .. })));
     assert!(queue.find("one-more").await.unwrap().is_none(), "nothing is half-stored");
     let ignored =
         NewDelivery { routes: vec![], note: Some("no rule".into()), ..delivery("ignored", "a", "k") };
@@ -290,7 +290,7 @@ async fn the_feed_tells_each_end_once_and_in_order(queue: Queue, _: Arc<ManualCl
     let told: Vec<_> = feed.iter().map(|entry| (entry.id.as_str(), entry.finish.state.as_str())).collect();
     assert_eq!(told, [("d3", "skipped"), ("d2", "failed"), ("d1", "completed")]);
     let last = feed[2].seq;
-    assert_eq!(queue.feed_end().await.unwrap(), last);
+    assert_eq!(queue.feed_end().await.unwrap().last, last);
     assert!(queue.finished(last, 10).await.unwrap().is_empty());
     queue.redeliver("d1", None).await.unwrap();
     one(&queue, "a").await.done(Finish::new("completed", "again")).await.unwrap();

@@ -5,27 +5,29 @@
 //! consumes it. What a job came to stays readable: [`Queue::find`], [`Queue::list`], and the feed
 //! [`Queue::finished`].
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
+mod backend;
 pub mod conformance;
+mod lease;
 mod model;
+mod retention;
 mod retry;
 mod sqlite;
 mod worker;
 
+pub use backend::{Backend, Settlement};
+pub use lease::Lease;
 pub use model::{
-    Error, Filter, Finish, Finished, HistoryEntry, Job, JobRecord, JobState, LaneStats, NewDelivery, Put,
-    Record, Redelivered, Replaces, Result, Route,
+    Backup, Error, FeedEnd, Filter, Finish, Finished, HistoryEntry, Job, JobRecord, JobState, LaneStats,
+    NewDelivery, Put, Record, Redelivered, Replaces, Result, Route, Usage,
 };
+pub use retention::{Pruned, Retention};
 pub use retry::{Probing, Schedule};
 pub use worker::{Handler, LaneStatus, Verdict, Worker, WorkerOptions};
-
-/// How often, and how far apart, a lease is tried to be settled while the store cannot write.
-const SETTLE_ATTEMPTS: u32 = 5;
-const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a queue takes the time from; tests move it by hand.
 pub trait Clock: Send + Sync + 'static {
@@ -48,75 +50,16 @@ impl Clock for SystemClock {
 pub struct Options {
     /// Unfinished jobs, over all lanes, at which [`Queue::put`] answers [`Error::Full`].
     pub most_open: u64,
+    /// Bytes of their stored payloads at which it does so too; see [`Usage::open_bytes`].
+    pub most_open_bytes: u64,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { most_open: 500_000, clock: Arc::new(SystemClock) }
+        Self { most_open: 500_000, most_open_bytes: 4 << 30, clock: Arc::new(SystemClock) }
     }
-}
-
-/// What a store must be able to do to carry a [`Queue`]; checked by [`conformance`]. Every write returns after it is
-/// durable.
-#[async_trait::async_trait]
-pub trait Backend: Send + Sync + 'static {
-    /// See [`Queue::put`].
-    async fn put(&self, delivery: NewDelivery) -> Result<Put>;
-    /// Jobs that are due, at most one per key, earliest first, leased for `ttl`.
-    async fn lease(&self, lane: &str, most: usize, ttl: Duration) -> Result<Vec<Job>>;
-    /// When the next waiting job of a lane is due; `None` if nothing waits.
-    async fn next_due(&self, lane: &str) -> Result<Option<Timestamp>>;
-    /// Ends a lease. [`Error::LeaseLost`] if it is not held any more.
-    async fn settle(&self, job: i64, token: i64, how: Settlement) -> Result<()>;
-    /// Keeps a leased job's intermediate result.
-    async fn checkpoint(&self, job: i64, token: i64, state: Vec<u8>) -> Result<()>;
-    /// See [`Queue::record`].
-    async fn record(&self, id: &str, lane: &str, redelivery: u32, finish: Finish) -> Result<bool>;
-    /// See [`Queue::redeliver`].
-    async fn redeliver(&self, id: &str, lane: Option<&str>) -> Result<Option<Redelivered>>;
-    /// See [`Queue::can_store`].
-    async fn can_store(&self) -> Result<()>;
-    /// See [`Queue::find`].
-    async fn find(&self, id: &str) -> Result<Option<Record>>;
-    /// See [`Queue::list`].
-    async fn list(&self, filter: Filter) -> Result<Vec<Record>>;
-    /// See [`Queue::finished`].
-    async fn finished(&self, after: u64, most: usize) -> Result<Vec<Finished>>;
-    /// See [`Queue::feed_end`].
-    async fn feed_end(&self) -> Result<u64>;
-    /// See [`Queue::stats`].
-    async fn stats(&self) -> Result<Vec<LaneStats>>;
-    /// See [`Queue::cursor`].
-    async fn cursor(&self, name: &str) -> Result<Option<u64>>;
-    /// See [`Queue::set_cursor`].
-    async fn set_cursor(&self, name: &str, value: u64) -> Result<()>;
-    /// Grows with every change that somebody may wait for.
-    fn changes(&self) -> watch::Receiver<u64>;
-    /// The time.
-    fn now(&self) -> Timestamp;
-}
-
-/// How a lease ends.
-#[derive(Debug, Clone)]
-pub enum Settlement {
-    /// The work is done.
-    Done(Finish),
-    /// It failed; try again at `due`.
-    Retry {
-        /// When.
-        due: Timestamp,
-        /// Why it failed.
-        error: String,
-    },
-    /// It failed for good.
-    Dead {
-        /// Why.
-        error: String,
-    },
-    /// It was not tried: no attempt is counted.
-    Release,
 }
 
 /// Opens the queue that `url` names: `sqlite://PATH`.
@@ -124,11 +67,30 @@ pub enum Settlement {
 /// # Errors
 /// The URL is of another kind, the store cannot be opened, another process has it open, or a newer version wrote it.
 pub async fn open(url: &str, options: Options) -> Result<Queue> {
-    let Some(path) = url.strip_prefix("sqlite://") else {
-        return Err(Error::Unsupported(url.split(':').next().unwrap_or_default().to_owned()));
-    };
-    let store = sqlite::Sqlite::open(path.into(), options).await?;
+    let store = sqlite::Sqlite::open(path(url)?, options).await?;
     Ok(Queue(Arc::new(store)))
+}
+
+fn path(url: &str) -> Result<PathBuf> {
+    let unknown = || Error::Unsupported(url.split(':').next().unwrap_or_default().to_owned());
+    url.strip_prefix("sqlite://").map(PathBuf::from).ok_or_else(unknown)
+}
+
+/// Copies the queue that `url` names to a new file, as it is at one moment; a service may go on working with it. The
+/// copy is looked through for damage, and on disk, when this returns.
+///
+/// # Errors
+/// There is no queue, the file exists already or cannot be written, or the queue is damaged.
+pub async fn backup(url: &str, to: &Path) -> Result<Backup> {
+    sqlite::back_up(path(url)?, to).await
+}
+
+/// Puts a [`backup`] in the place of the queue that `url` names; `replace` moves a queue that is there aside.
+///
+/// # Errors
+/// The queue is in use, or there and not to be replaced; the backup is damaged, or of a newer version.
+pub async fn restore(url: &str, from: &Path, replace: bool) -> Result<Backup> {
+    sqlite::restore(path(url)?, from, replace).await
 }
 
 /// A handle on a queue. Cheap to clone.
@@ -165,7 +127,7 @@ impl Queue {
     /// The store cannot write.
     pub async fn lease(&self, lane: &str, most: usize, ttl: Duration) -> Result<Vec<Lease>> {
         let jobs = self.0.lease(lane, most, ttl).await?;
-        Ok(jobs.into_iter().map(|job| Lease { queue: self.clone(), job }).collect())
+        Ok(jobs.into_iter().map(|job| Lease::new(self.clone(), job)).collect())
     }
 
     /// When the next waiting job of a lane is due; `None` if nothing waits.
@@ -193,6 +155,23 @@ impl Queue {
     /// The store cannot write.
     pub async fn redeliver(&self, id: &str, lane: Option<&str>) -> Result<Option<Redelivered>> {
         self.0.redeliver(id, lane).await
+    }
+
+    /// Ends a delivery's unfinished and dead jobs (of one lane, or all) as `discarded`; says how many. `None` if there
+    /// is no such delivery.
+    ///
+    /// # Errors
+    /// The store cannot write.
+    pub async fn discard(&self, id: &str, lane: Option<&str>) -> Result<Option<usize>> {
+        self.0.discard(id, lane).await
+    }
+
+    /// How much room the store takes.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn usage(&self) -> Result<Usage> {
+        self.0.usage().await
     }
 
     /// Finds out, by writing, whether a delivery can be stored. After one could not, as much is written as that one
@@ -228,11 +207,11 @@ impl Queue {
         self.0.finished(after, most).await
     }
 
-    /// The last position given out in the feed. A reader that is past it has read another feed: the store was lost.
+    /// Where the feed stands. A reader that is past it, or knows another epoch, has read another feed: the store was lost.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn feed_end(&self) -> Result<u64> {
+    pub async fn feed_end(&self) -> Result<FeedEnd> {
         self.0.feed_end().await
     }
 
@@ -287,75 +266,13 @@ impl Queue {
         self.0.changes()
     }
 
+    /// Ids of deliveries that changed, from now on. A reader that is too slow misses some, and is told.
+    pub fn touched(&self) -> broadcast::Receiver<Arc<str>> {
+        self.0.touched()
+    }
+
     /// The queue's time.
     pub fn now(&self) -> Timestamp {
         self.0.now()
-    }
-}
-
-/// The right to work on one job. Settling consumes it, so that nothing can be settled twice; one that is dropped
-/// comes back after its time.
-#[derive(Debug)]
-#[must_use = "a lease that is dropped blocks its key until it expires"]
-pub struct Lease {
-    queue: Queue,
-    job: Job,
-}
-
-impl Lease {
-    /// What to work on.
-    pub fn job(&self) -> &Job {
-        &self.job
-    }
-
-    /// Keeps an intermediate result that the next attempt finds in [`Job::checkpoint`], also after a `kill -9`.
-    ///
-    /// # Errors
-    /// [`Error::LeaseLost`], or the store cannot write.
-    pub async fn checkpoint(&self, state: Vec<u8>) -> Result<()> {
-        self.queue.0.checkpoint(self.job.seq, self.job.token, state).await
-    }
-
-    /// The job is done.
-    ///
-    /// # Errors
-    /// [`Error::LeaseLost`], or the store cannot write: the job will be handed out again.
-    pub async fn done(self, finish: Finish) -> Result<()> {
-        self.settle(Settlement::Done(finish)).await
-    }
-
-    /// The job failed and is due again at `due`.
-    ///
-    /// # Errors
-    /// As [`done`](Self::done).
-    pub async fn retry(self, due: Timestamp, error: String) -> Result<()> {
-        self.settle(Settlement::Retry { due, error }).await
-    }
-
-    /// The job failed for good.
-    ///
-    /// # Errors
-    /// As [`done`](Self::done).
-    pub async fn dead(self, error: String) -> Result<()> {
-        self.settle(Settlement::Dead { error }).await
-    }
-
-    /// The job was not tried; no attempt is counted.
-    ///
-    /// # Errors
-    /// As [`done`](Self::done).
-    pub async fn release(self) -> Result<()> {
-        self.settle(Settlement::Release).await
-    }
-
-    /// A full disk may be free again in a moment, and a job that is not settled blocks its key until its lease ends.
-    async fn settle(self, how: Settlement) -> Result<()> {
-        for _ in 1..SETTLE_ATTEMPTS {
-            match self.queue.0.settle(self.job.seq, self.job.token, how.clone()).await {
-                Err(Error::Store(_)) => tokio::time::sleep(SETTLE_PAUSE).await,
-                settled => return settled,
-            }
-        }
-        self.queue.0.settle(self.job.seq, self.job.token, how).await
     }
 }

@@ -14,8 +14,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Error)]
 pub enum Error {
     /// The backlog limit is reached.
-    #[error("the backlog limit of {0} unfinished jobs is reached")]
-    Full(u64),
+    #[error("the backlog limit of {limit} {of} is reached")]
+    Full {
+        /// How many.
+        limit: u64,
+        /// Of what.
+        of: &'static str,
+    },
     /// The lease expired, and somebody else has the job.
     #[error("the lease is not held any more")]
     LeaseLost,
@@ -45,6 +50,9 @@ pub enum Error {
         /// Why.
         cause: String,
     },
+    /// The file's structure is broken; nothing more is written to it.
+    #[error("the store is damaged ({0}); stop the service and bring back a backup")]
+    Damaged(String),
     /// A read or write failed; nothing was changed.
     #[error("the store failed: {0}")]
     Store(String),
@@ -232,8 +240,8 @@ pub struct JobRecord {
     pub state: JobState,
     /// Attempts so far.
     pub attempts: u32,
-    /// When a waiting job is due.
-    pub due_at: Timestamp,
+    /// When a waiting job is due; `None`: at once.
+    pub due_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// The last error.
@@ -278,6 +286,10 @@ pub struct Filter {
     pub lane: Option<String>,
     /// Only of this repository.
     pub repository: Option<String>,
+    /// Only of this kind of event.
+    pub event: Option<String>,
+    /// Only what arrived at that time or later.
+    pub since: Option<Timestamp>,
     /// Only before this [`Record::seq`].
     pub before: Option<u64>,
     /// At most so many.
@@ -314,4 +326,33 @@ pub struct LaneStats {
     pub dead: u64,
     /// Arrival of the oldest unfinished delivery.
     pub oldest: Option<Timestamp>,
+}
+
+/// Where the feed of ended jobs stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedEnd {
+    /// The last position given out.
+    pub last: u64,
+    /// A number of this store's own: another one is another feed, whatever its positions.
+    pub epoch: u64,
+}
+
+/// How much room the store takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Unfinished jobs.
+    pub open_jobs: u64,
+    /// Their stored (compressed) payloads in bytes; one that two lanes wait for counts twice.
+    pub open_bytes: u64,
+    /// All that is stored, in bytes.
+    pub store_bytes: u64,
+}
+
+/// What a backup holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backup {
+    /// Size of the file.
+    pub bytes: u64,
+    /// Deliveries in it.
+    pub deliveries: u64,
 }

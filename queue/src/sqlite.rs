@@ -1,132 +1,218 @@
-//! The queue on SQLite: plain synchronous SQL on a thread, with an async face.
+//! The queue on SQLite: plain synchronous SQL on threads of its own, with an async face.
 
 use std::{
-    fs::{self, File, TryLockError},
-    os::unix::fs::DirBuilderExt,
+    cell::RefCell,
+    fs::File,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use rusqlite::Connection;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::{
     Backend, Clock, Options, Settlement,
-    model::{Error, Filter, Finish, Finished, Job, LaneStats, NewDelivery, Put, Record, Redelivered, Result},
+    model::{
+        Backup, Error, FeedEnd, Filter, Finish, Finished, Job, LaneStats, NewDelivery, Put, Record,
+        Redelivered, Result, Usage,
+    },
+    retention::{Pruned, Retention},
 };
 
 mod connection;
+mod keep;
+mod prune;
+mod put;
 mod read;
 mod write;
 
 use connection::{Handle, whole};
+use put::Backlog;
+use write::Ids;
 
-/// The schema that this build writes.
-const SCHEMA_VERSION: i64 = 1;
+/// How long a write that succeeded is proof enough that the next one will.
+const FRESH: Duration = Duration::from_secs(1);
+/// Changes that a slow follower may be behind before it misses some.
+const FOLLOWED: usize = 4096;
+/// zstd's fastest level that still halves JSON several times over.
+const LEVEL: i32 = 1;
 
 /// The SQLite back end. One process at a time, which the lock file sees to.
 pub(crate) struct Sqlite {
     writer: Handle,
+    /// For what is asked often and answered at once.
     reader: Handle,
+    /// For what an operator asks, which may take longer.
+    lister: Handle,
     clock: Arc<dyn Clock>,
-    most_open: u64,
+    most: Backlog,
     changes: watch::Sender<u64>,
+    touched: broadcast::Sender<Arc<str>>,
     /// Bytes of the last payload that could not be stored; 0 if the last one could.
     refused: AtomicUsize,
+    written: Mutex<Option<Instant>>,
+    damaged: Arc<OnceLock<String>>,
     _lock: File,
 }
 
 impl Sqlite {
     pub(crate) async fn open(path: PathBuf, options: Options) -> Result<Self> {
-        let now = options.clock.now();
-        let opened = tokio::task::spawn_blocking(move || prepare(&path, now)).await;
-        let (lock, writer, reader) = opened.map_err(|error| Error::Store(error.to_string()))??;
+        let (now, file) = (options.clock.now(), path.clone());
+        let opened = blocking(move || keep::prepare(&file, now)).await?;
+        let damaged = Arc::new(OnceLock::new());
+        if opened.unchecked {
+            look_through(path, Arc::clone(&damaged))?;
+        }
         Ok(Self {
-            writer: Handle::writer(writer)?,
-            reader: Handle::reader(reader)?,
+            writer: Handle::writer(opened.writer, opened.mover)?,
+            reader: Handle::reader(opened.reader)?,
+            lister: Handle::reader(opened.lister)?,
             clock: options.clock,
-            most_open: options.most_open,
+            most: Backlog { jobs: options.most_open, bytes: options.most_open_bytes },
             changes: watch::Sender::new(0),
+            touched: broadcast::Sender::new(FOLLOWED),
             refused: AtomicUsize::new(0),
-            _lock: lock,
+            written: Mutex::new(None),
+            damaged,
+            _lock: opened.lock,
         })
+    }
+
+    /// A damaged store is not written any more: what is left of it is what can be saved.
+    fn whole(&self) -> Result<()> {
+        self.damaged.get().map_or(Ok(()), |cause| Err(Error::Damaged(cause.clone())))
+    }
+
+    fn noticed<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(Error::Damaged(cause)) = &result
+            && self.damaged.set(cause.clone()).is_ok()
+        {
+            tracing::error!(cause, "the store is damaged; nothing more is written to it");
+        }
+        result
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        reader: &Handle,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.whole()?;
+        self.noticed(reader.run(work, || ()).await)
     }
 
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.writer.run(|connection| whole(connection, work), || ()).await
+        self.whole()?;
+        let written = self.noticed(self.writer.run(|connection| whole(connection, work), || ()).await)?;
+        self.note_write();
+        Ok(written)
     }
 
     /// A write that somebody may wait for. They are told by the writer, so that it does not matter whether this
     /// caller is still there.
     async fn change<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<(T, Ids)> + Send + 'static,
     ) -> Result<T> {
-        let changes = self.changes.clone();
-        let tell = move || changes.send_modify(|count| *count = count.wrapping_add(1));
-        self.writer.run(|connection| whole(connection, work), tell).await
+        self.whole()?;
+        let (changes, touched) = (self.changes.clone(), self.touched.clone());
+        let ids = Arc::new(Mutex::new(Ids::new()));
+        let told = Arc::clone(&ids);
+        let work = move |connection: &Connection| {
+            let (value, touched) = work(connection)?;
+            *ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = touched;
+            Ok(value)
+        };
+        let tell = move || {
+            changes.send_modify(|count| *count = count.wrapping_add(1));
+            for id in told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..) {
+                let _ = touched.send(id.into());
+            }
+        };
+        let changed = self.noticed(self.writer.run(|connection| whole(connection, work), tell).await)?;
+        self.note_write();
+        Ok(changed)
+    }
+
+    fn note_write(&self) {
+        *self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn wrote_just_now(&self) -> bool {
+        let written = self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        written.is_some_and(|at| at.elapsed() < FRESH)
     }
 }
 
-/// Locks, opens and upgrades the file, and takes back the leases that a killed process held: with the lock in hand,
-/// nobody else can be working on them.
-fn prepare(path: &Path, now: Timestamp) -> Result<(File, Connection, Connection)> {
-    let name = path.display().to_string();
-    let failed = |cause: String| Error::Open { path: name.clone(), cause };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        // Payloads of private repositories: nobody's but ours.
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.map_err(|error| failed(error.to_string()))?;
-    }
-    let lock = File::create(path.with_extension("lock")).map_err(|error| failed(error.to_string()))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(Error::InUse(name)),
-        Err(TryLockError::Error(error)) => return Err(failed(error.to_string())),
-    }
-    let writer = connection::open(path).map_err(|error| failed(error.to_string()))?;
-    upgrade(&writer, &name)?;
-    write::take_back_leases(&writer, now)?;
-    let reader = connection::open(path).map_err(|error| failed(error.to_string()))?;
-    Ok((lock, writer, reader))
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Store(error.to_string()))?
 }
 
-fn upgrade(connection: &Connection, path: &str) -> Result<()> {
-    let found: i64 =
-        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| Error::Open {
-            path: path.to_owned(),
-            cause: format!("{error}; if the file is damaged, restore a backup"),
-        })?;
-    match found {
-        SCHEMA_VERSION => Ok(()),
-        0 => {
-            let schema = include_str!("sqlite/schema.sql");
-            connection
-                .execute_batch(&format!("BEGIN; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?;
-            Ok(())
+/// Goes on looking for damage while the store is in use already: a large one takes longer than a start may.
+fn look_through(path: PathBuf, damaged: Arc<OnceLock<String>>) -> Result<()> {
+    let look = move || match keep::look_through(&path, None) {
+        Ok(_) => {}
+        Err(Error::Damaged(cause)) => {
+            tracing::error!(cause, "the store is damaged; nothing more is written to it");
+            let _ = damaged.set(cause);
         }
-        _ => Err(Error::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION }),
+        Err(error) => tracing::warn!(%error, "the store could not be looked through for damage"),
+    };
+    let started = thread::Builder::new().name("queue-check".to_owned()).spawn(look);
+    started.map(drop).map_err(|error| Error::Store(format!("cannot start a thread: {error}")))
+}
+
+/// See [`crate::backup`].
+pub(crate) async fn back_up(path: PathBuf, to: &Path) -> Result<Backup> {
+    let to = to.to_owned();
+    blocking(move || keep::back_up(&path, &to)).await
+}
+
+/// See [`crate::restore`].
+pub(crate) async fn restore(path: PathBuf, from: &Path, replace: bool) -> Result<Backup> {
+    let from = from.to_owned();
+    blocking(move || keep::restore(&path, &from, replace)).await
+}
+
+/// Compressed by the caller's thread, so that the writer's is left with what only it can do.
+fn compress(payload: &[u8]) -> Result<Vec<u8>> {
+    thread_local! {
+        /// Kept, because making one costs more than compressing a webhook with it.
+        static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
     }
+    let compressed = COMPRESSOR.with_borrow_mut(|kept| {
+        let mut compressor = match kept.take() {
+            Some(compressor) => compressor,
+            None => {
+                let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+                // A flipped bit is then an error instead of another payload.
+                compressor.include_checksum(true)?;
+                compressor
+            }
+        };
+        let compressed = compressor.compress(payload);
+        *kept = Some(compressor);
+        compressed
+    });
+    compressed.map_err(|error| Error::Store(format!("the payload cannot be compressed: {error}")))
 }
 
 #[async_trait::async_trait]
 impl Backend for Sqlite {
     async fn put(&self, delivery: NewDelivery) -> Result<Put> {
-        let (now, most_open) = (self.now(), self.most_open);
-        // Compressed by the caller's thread, so that the writer's is left with what only it can do.
-        let payload =
-            zstd::bulk::compress(&delivery.payload, 1).map_err(|error| Error::Store(error.to_string()))?;
+        let (now, most) = (self.now(), self.most);
+        let payload = compress(&delivery.payload)?;
         let size = payload.len();
-        let put =
-            self.change(move |connection| write::put(connection, &delivery, &payload, now, most_open)).await;
+        let put = self.change(move |connection| put::put(connection, &delivery, &payload, now, most)).await;
         match put {
             Ok(_) => self.refused.store(0, Ordering::Relaxed),
             Err(Error::Store(_)) => self.refused.store(size, Ordering::Relaxed),
@@ -154,12 +240,15 @@ impl Backend for Sqlite {
 
     async fn next_due(&self, lane: &str) -> Result<Option<Timestamp>> {
         let lane = lane.to_owned();
-        self.reader.run(move |connection| read::next_due(connection, &lane), || ()).await
+        self.read(&self.reader, move |connection| read::next_due(connection, &lane)).await
     }
 
     async fn settle(&self, job: i64, token: i64, how: Settlement) -> Result<()> {
         let now = self.now();
-        self.change(move |connection| write::settle(connection, job, token, how, now)).await
+        let settle = move |connection: &Connection| {
+            write::settle(connection, job, token, how, now).map(|touched| ((), touched))
+        };
+        self.change(settle).await
     }
 
     async fn checkpoint(&self, job: i64, token: i64, state: Vec<u8>) -> Result<()> {
@@ -176,39 +265,56 @@ impl Backend for Sqlite {
         self.change(move |connection| write::redeliver(connection, &id, lane.as_deref(), now)).await
     }
 
+    async fn discard(&self, id: &str, lane: Option<&str>) -> Result<Option<usize>> {
+        let (id, lane, now) = (id.to_owned(), lane.map(str::to_owned), self.now());
+        self.change(move |connection| write::discard(connection, &id, lane.as_deref(), now)).await
+    }
+
+    async fn prune(&self, retention: Retention) -> Result<Pruned> {
+        let now = self.now();
+        self.write(move |connection| prune::prune(connection, &retention, now)).await
+    }
+
     async fn can_store(&self) -> Result<()> {
         let refused = self.refused.load(Ordering::Relaxed);
         if refused > 0 {
             self.write(move |connection| write::fill_scratch(connection, refused)).await?;
             self.refused.store(0, Ordering::Relaxed);
+        } else if self.wrote_just_now() {
+            // Anybody may ask for the service's health; that must not cost an fsync each time.
+            return self.whole();
         }
         self.write(write::empty_scratch).await
     }
 
+    async fn usage(&self) -> Result<Usage> {
+        self.read(&self.reader, read::usage).await
+    }
+
     async fn find(&self, id: &str) -> Result<Option<Record>> {
         let id = id.to_owned();
-        self.reader.run(move |connection| read::find(connection, &id), || ()).await
+        self.read(&self.lister, move |connection| read::find(connection, &id)).await
     }
 
     async fn list(&self, filter: Filter) -> Result<Vec<Record>> {
-        self.reader.run(move |connection| read::list(connection, &filter), || ()).await
+        self.read(&self.lister, move |connection| read::list(connection, &filter)).await
     }
 
     async fn finished(&self, after: u64, most: usize) -> Result<Vec<Finished>> {
-        self.reader.run(move |connection| read::finished(connection, after, most), || ()).await
+        self.read(&self.reader, move |connection| read::finished(connection, after, most)).await
     }
 
-    async fn feed_end(&self) -> Result<u64> {
-        self.reader.run(read::feed_end, || ()).await
+    async fn feed_end(&self) -> Result<FeedEnd> {
+        self.read(&self.reader, read::feed_end).await
     }
 
     async fn stats(&self) -> Result<Vec<LaneStats>> {
-        self.reader.run(read::stats, || ()).await
+        self.read(&self.reader, read::stats).await
     }
 
     async fn cursor(&self, name: &str) -> Result<Option<u64>> {
         let name = name.to_owned();
-        self.reader.run(move |connection| read::cursor(connection, &name), || ()).await
+        self.read(&self.reader, move |connection| read::cursor(connection, &name)).await
     }
 
     async fn set_cursor(&self, name: &str, value: u64) -> Result<()> {
@@ -220,62 +326,15 @@ impl Backend for Sqlite {
         self.changes.subscribe()
     }
 
+    fn touched(&self) -> broadcast::Receiver<Arc<str>> {
+        self.touched.subscribe()
+    }
+
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::conformance::{self, ManualClock};
-
-    /// The folder lives as long as the test: it is kept by the queue's file handles only until they close.
-    fn new_queue(clock: Arc<ManualClock>) -> conformance::Opening {
-        Box::pin(async move {
-            let folder = tempfile::tempdir().map_err(|error| Error::Store(error.to_string()))?.keep();
-            crate::open(&format!("sqlite://{}/queue.db", folder.display()), Options { most_open: 50, clock })
-                .await
-        })
-    }
-
-    #[tokio::test]
-    async fn conforms() {
-        conformance::run_all(&new_queue).await;
-    }
-
-    #[tokio::test]
-    async fn a_second_process_and_a_newer_schema_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}/queue.db", folder.path().display());
-        let first = crate::open(&url, Options::default()).await.unwrap();
-        let second = crate::open(&url, Options::default()).await.unwrap_err();
-        assert!(matches!(second, Error::InUse(_)), "{second}");
-        drop(first);
-        let raw = Connection::open(folder.path().join("queue.db")).unwrap();
-        raw.execute_batch("PRAGMA user_version = 99").unwrap();
-        let newer = crate::open(&url, Options::default()).await.unwrap_err().to_string();
-        assert!(newer.contains("newer version") && newer.contains("99"), "{newer}");
-    }
-
-    #[tokio::test]
-    async fn what_a_killed_process_had_leased_is_due_again_with_its_checkpoint() {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}/queue.db", folder.path().display());
-        let queue = crate::open(&url, Options::default()).await.unwrap();
-        queue.put(conformance::delivery("d1", "a", "k")).await.unwrap();
-        let lease = queue.lease("a", 1, Duration::from_secs(3600)).await.unwrap().remove(0);
-        lease.checkpoint(b"half".to_vec()).await.unwrap();
-        drop((lease, queue));
-        let queue = crate::open(&url, Options::default()).await.unwrap();
-        let again = queue.lease("a", 1, Duration::from_secs(3600)).await.unwrap().remove(0);
-        assert_eq!((again.job().attempt, again.job().checkpoint.as_deref()), (2, Some(&b"half"[..])));
-    }
-
-    #[tokio::test]
-    async fn a_url_of_another_kind_is_named() {
-        let error =
-            crate::open("postgres://secret@host/db", Options::default()).await.unwrap_err().to_string();
-        assert!(error.contains("postgres") && !error.contains("secret"), "{error}");
-    }
-}
+#[path = "sqlite_tests.rs"]
+mod tests;

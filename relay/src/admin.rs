@@ -119,6 +119,7 @@ pub async fn list(
         repository: query.repository,
         before: query.before,
         limit,
+        ..Filter::default()
     };
     let records = app.queue.list(filter).await.map_err(unreadable)?;
     let next = records.last().filter(|_| records.len() == limit).map(|record| record.seq);
@@ -190,7 +191,7 @@ fn target_view(job: JobRecord) -> TargetView {
         target: job.lane,
         state,
         attempts: job.attempts,
-        next_attempt_at: (job.state == JobState::Pending).then_some(job.due_at),
+        next_attempt_at: job.due_at.filter(|_| job.state == JobState::Pending),
         finished_at: job.finished_at,
         error: job.error,
         outcome: job.finish,

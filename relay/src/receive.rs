@@ -169,7 +169,7 @@ fn refuse(error: PayloadError) -> ApiError {
 
 fn not_stored(error: Error) -> ApiError {
     let (code, message) = match &error {
-        Error::Full(_) => (
+        Error::Full { .. } => (
             "backlog_full",
             "the backlog is full: the endpoints at home have been away for long; send it again later",
         ),

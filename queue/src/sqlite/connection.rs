@@ -1,9 +1,20 @@
 //! A SQLite connection on a thread of its own, and the group commit: what many callers want to write at the same
 //! time shares one transaction and one fsync, and each is answered after it.
+//!
+//! The write-ahead log is moved into the database by a third thread, so that no writer waits for that.
 
-use std::{path::Path, thread, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+        mpsc as blocking,
+    },
+    thread,
+    time::Duration,
+};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, hooks::Wal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{Error, Result};
@@ -12,6 +23,15 @@ use crate::model::{Error, Result};
 const WAITING: usize = 4096;
 /// The most commands that share a transaction: bounds how long the first of them waits for its answer.
 const GROUP: usize = 256;
+
+/// Pages in the log at which it is moved into the database, beside the writer: 4 MB.
+const LONG_LOG: i32 = 1000;
+/// Pages at which the writer waits for that to end, so that the log begins anew: 64 MB.
+const LONGEST_LOG: i32 = 16 * LONG_LOG;
+/// How long it waits for readers, such as a backup, that still need the log. It asks again after as many pages.
+const PATIENCE_WITH_READERS: Duration = Duration::from_millis(50);
+/// How long a statement waits for a lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs a command, or learns why it cannot; the returned closure answers the caller, told whether the commit succeeded.
 type Command = Box<dyn FnOnce(Result<&Connection, &str>) -> Answer + Send>;
@@ -22,8 +42,9 @@ type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
 pub(super) struct Handle(mpsc::Sender<Command>);
 
 impl Handle {
-    /// A thread whose commands write, grouped into transactions.
-    pub(super) fn writer(connection: Connection) -> Result<Self> {
+    /// A thread whose commands write, grouped into transactions; `mover` is the connection that shortens the log.
+    pub(super) fn writer(mut connection: Connection, mover: Connection) -> Result<Self> {
+        let log = Log::watch(&mut connection, mover)?;
         Self::start("queue-writer", move |mut commands| {
             while let Some(first) = commands.blocking_recv() {
                 let mut group = vec![first];
@@ -32,6 +53,7 @@ impl Handle {
                     group.push(next);
                 }
                 commit_together(&connection, group);
+                log.bound(&connection);
             }
         })
     }
@@ -47,8 +69,7 @@ impl Handle {
 
     fn start(name: &str, run: impl FnOnce(mpsc::Receiver<Command>) + Send + 'static) -> Result<Self> {
         let (sender, receiver) = mpsc::channel(WAITING);
-        let started = thread::Builder::new().name(name.to_owned()).spawn(move || run(receiver));
-        started.map_err(|error| Error::Store(format!("cannot start a thread: {error}")))?;
+        spawn(name, move || run(receiver))?;
         Ok(Self(sender))
     }
 
@@ -77,6 +98,64 @@ impl Handle {
         self.0.send(command).await.map_err(|_| Error::Closed)?;
         receiver.await.map_err(|_| Error::Closed)?
     }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(run);
+    started.map(drop).map_err(|error| Error::Store(format!("cannot start a thread: {error}")))
+}
+
+/// How long the write-ahead log is.
+struct Log {
+    pages: Arc<AtomicI32>,
+    asked_at: std::cell::Cell<i32>,
+}
+
+impl Log {
+    /// Counts the pages that `writer` adds, and starts the thread that moves them.
+    fn watch(writer: &mut Connection, mover: Connection) -> Result<Self> {
+        let pages = Arc::new(AtomicI32::new(0));
+        let (wake, woken) = blocking::sync_channel::<()>(1);
+        let counted = Arc::clone(&pages);
+        writer.wal_hook(Some(move |_: &mut Wal, pages| {
+            counted.store(pages, Ordering::Relaxed);
+            if pages >= LONG_LOG {
+                // One that waits already is enough.
+                let _ = wake.try_send(());
+            }
+            Ok(())
+        }))?;
+        spawn("queue-log", move || {
+            while woken.recv().is_ok() {
+                if let Err(error) = checkpoint(&mover, "PASSIVE") {
+                    tracing::warn!(%error, "the write-ahead log cannot be shortened now; it grows until it can");
+                }
+            }
+        })?;
+        Ok(Self { pages, asked_at: std::cell::Cell::new(0) })
+    }
+
+    /// The mover never sees an end of the log while somebody writes all the time; only the writer can make one.
+    fn bound(&self, writer: &Connection) {
+        let pages = self.pages.load(Ordering::Relaxed);
+        if pages < self.asked_at.get() {
+            self.asked_at.set(0);
+        }
+        if pages - self.asked_at.get() < LONGEST_LOG {
+            return;
+        }
+        self.asked_at.set(pages);
+        let _ = writer.busy_timeout(PATIENCE_WITH_READERS);
+        if let Err(error) = checkpoint(writer, "RESTART") {
+            tracing::warn!(%error, "the write-ahead log cannot begin anew yet");
+        }
+        let _ = writer.busy_timeout(BUSY_TIMEOUT);
+    }
+}
+
+/// A reader that is in the way is no error: what could be moved was moved.
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
 }
 
 /// Each command runs in a savepoint, so that one that fails takes only itself back.
@@ -125,18 +204,21 @@ pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     // FULL: a commit is on disk before it returns. fullfsync: on macOS a plain fsync stops at the drive's cache.
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
-         PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;",
+         PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;",
     )?;
     Ok(connection)
 }
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Store(error.to_string())
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            _ => Self::Store(error.to_string()),
+        }
     }
 }

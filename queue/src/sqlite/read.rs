@@ -1,10 +1,11 @@
 //! The statements that only read, and how rows become records.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use crate::model::{
-    Error, Filter, Finished, HistoryEntry, Job, JobRecord, JobState, LaneStats, Record, Result,
+    Error, FeedEnd, Filter, Finished, HistoryEntry, Job, JobRecord, JobState, LaneStats, Record, Result,
+    Usage,
 };
 
 /// The most history entries shown for a job: the newest.
@@ -15,7 +16,7 @@ const MOST_HISTORY: i64 = 200;
 pub(super) fn next_due(db: &Connection, lane: &str) -> Result<Option<Timestamp>> {
     let mut statement = db.prepare_cached(
         "SELECT min(at) FROM (SELECT min(due_at) AS at FROM jobs WHERE lane = ?1 AND first = 1 AND state = 'pending'
-                              UNION ALL SELECT min(leased_until) FROM jobs WHERE lane = ?1 AND first = 1 AND state = 'leased')",
+                              UNION ALL SELECT min(leased_until) FROM jobs WHERE lane = ?1 AND state = 'leased')",
     )?;
     let due: Option<i64> = statement.query_row([lane], |row| row.get(0))?;
     Ok(due.map(time))
@@ -24,8 +25,8 @@ pub(super) fn next_due(db: &Connection, lane: &str) -> Result<Option<Timestamp>>
 /// A job whose payload is still compressed.
 pub(super) fn leased_job(db: &Connection, seq: i64) -> Result<Job> {
     let mut statement = db.prepare_cached(
-        "SELECT j.seq, j.token, d.id, d.event, j.lane, j.key, j.attempts, j.first_attempt_at, d.redelivery, d.received_at, d.payload, j.checkpoint
-         FROM jobs j JOIN deliveries d ON d.seq = j.delivery WHERE j.seq = ?",
+        "SELECT j.seq, j.token, d.id, d.event, j.lane, j.key, j.attempts, j.first_attempt_at, d.redelivery, d.received_at, p.body, j.checkpoint
+         FROM jobs j JOIN deliveries d ON d.seq = j.delivery JOIN payloads p ON p.delivery = j.delivery WHERE j.seq = ?",
     )?;
     Ok(statement.query_row([seq], |row| {
         Ok(Job {
@@ -60,19 +61,41 @@ pub(super) fn find(db: &Connection, id: &str) -> Result<Option<Record>> {
 }
 
 pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Record>> {
+    // What an operator looks for most has an index of its own, which the condition must name word by word.
+    let state = match filter.state.as_deref() {
+        None if filter.lane.is_none() => "1",
+        None => "EXISTS (SELECT 1 FROM jobs j WHERE j.delivery = d.seq AND j.lane = :lane)",
+        Some("ignored") => ":lane IS NULL AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.delivery = d.seq)",
+        Some("dead") => "d.seq IN (SELECT j.delivery FROM jobs j WHERE j.state = 'dead' AND (:lane IS NULL OR j.lane = :lane))",
+        Some("pending" | "leased") => {
+            "d.seq IN (SELECT j.delivery FROM jobs j WHERE j.state IN ('pending', 'leased') AND j.state = :state
+                       AND (:lane IS NULL OR j.lane = :lane))"
+        }
+        Some(_) => {
+            "EXISTS (SELECT 1 FROM jobs j WHERE j.delivery = d.seq AND (:lane IS NULL OR j.lane = :lane)
+                     AND (j.state = :state OR j.outcome = :state))"
+        }
+    };
     let sql = format!(
-        "{DELIVERY} WHERE seq < ?1 AND (?2 IS NULL OR repository = ?2)
-           AND ((?3 IS NULL AND ?4 IS NULL)
-                OR (?3 = 'ignored' AND ?4 IS NULL AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.delivery = d.seq))
-                OR EXISTS (SELECT 1 FROM jobs j WHERE j.delivery = d.seq AND (?4 IS NULL OR lane = ?4)
-                           AND (?3 IS NULL OR state = ?3 OR outcome = ?3)))
-         ORDER BY seq DESC LIMIT ?5"
+        "{DELIVERY} WHERE seq < :before AND (:repository IS NULL OR repository = :repository) AND (:event IS NULL OR event = :event)
+           AND (:since IS NULL OR received_at >= :since) AND (:state IS NULL OR 1) AND (:lane IS NULL OR 1) AND {state}
+         ORDER BY seq DESC LIMIT :limit"
     );
     let before = filter.before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX);
-    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    let mut records: Vec<Record> = db
-        .prepare_cached(&sql)?
-        .query_map(params![before, filter.repository, filter.state, filter.lane, limit], delivery)?
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut records: Vec<Record> = statement
+        .query_map(
+            named_params! {
+                ":before": before,
+                ":repository": filter.repository,
+                ":event": filter.event,
+                ":since": filter.since.map(Timestamp::as_millisecond),
+                ":state": filter.state,
+                ":lane": filter.lane,
+                ":limit": i64::try_from(filter.limit).unwrap_or(i64::MAX),
+            },
+            delivery,
+        )?
         .collect::<rusqlite::Result<_>>()?;
     for record in &mut records {
         record.jobs = jobs(db, record.seq)?.into_iter().map(|(_, job)| job).collect();
@@ -107,7 +130,7 @@ fn jobs(db: &Connection, delivery: u64) -> Result<Vec<(i64, JobRecord)>> {
             // The column's check allows no other word.
             state: JobState::from_word(&state).unwrap_or(JobState::Dead),
             attempts: row.get(3)?,
-            due_at: time(row.get(4)?),
+            due_at: Some(row.get(4)?).filter(|&due| due > 0).map(time),
             finished_at: row.get::<_, Option<i64>>(5)?.map(time),
             error: row.get(6)?,
             finish: finish.and_then(|json| serde_json::from_str(&json).ok()),
@@ -131,7 +154,7 @@ fn history(db: &Connection, job: i64) -> Result<Vec<HistoryEntry>> {
 pub(super) fn finished(db: &Connection, after: u64, most: usize) -> Result<Vec<Finished>> {
     let mut statement = db.prepare_cached(
         "SELECT j.finished_seq, d.id, j.lane, j.finish, j.finished_at, d.redelivery FROM jobs j JOIN deliveries d ON d.seq = j.delivery
-         WHERE j.finished_seq > ? ORDER BY j.finished_seq LIMIT ?",
+         WHERE j.finished_seq > ? AND j.finished_seq IS NOT NULL ORDER BY j.finished_seq LIMIT ?",
     )?;
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![after, i64::try_from(most).unwrap_or(i64::MAX)])?;
@@ -151,15 +174,28 @@ pub(super) fn finished(db: &Connection, after: u64, most: usize) -> Result<Vec<F
     Ok(feed)
 }
 
-pub(super) fn feed_end(db: &Connection) -> Result<u64> {
-    Ok(db.prepare_cached("SELECT last FROM feed")?.query_row([], |row| row.get(0))?)
+pub(super) fn feed_end(db: &Connection) -> Result<FeedEnd> {
+    let mut statement = db.prepare_cached("SELECT last, epoch FROM feed")?;
+    Ok(statement.query_row([], |row| Ok(FeedEnd { last: row.get(0)?, epoch: row.get(1)? }))?)
+}
+
+/// Free pages inside the file are room that the next events take, and count as none.
+pub(super) fn usage(db: &Connection) -> Result<Usage> {
+    let pragma =
+        |name: &str| -> Result<u64> { Ok(db.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))?) };
+    let used = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
+    let mut statement = db.prepare_cached(
+        "SELECT coalesce(sum(n), 0), coalesce(sum(bytes), 0) FROM counts WHERE state IN ('pending', 'leased')",
+    )?;
+    let (open_jobs, open_bytes) = statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Usage { open_jobs, open_bytes, store_bytes: used * pragma("page_size")? })
 }
 
 pub(super) fn stats(db: &Connection) -> Result<Vec<LaneStats>> {
     let mut statement = db.prepare_cached(
         "SELECT lane, sum(iif(state = 'pending', n, 0)), sum(iif(state = 'leased', n, 0)), sum(iif(state = 'dead', n, 0)),
                 (SELECT d.received_at FROM jobs j JOIN deliveries d ON d.seq = j.delivery
-                 WHERE j.lane = counts.lane AND j.state IN ('pending', 'leased') ORDER BY j.seq LIMIT 1)
+                 WHERE j.lane = counts.lane AND j.state IN ('pending', 'leased') ORDER BY j.delivery LIMIT 1)
          FROM counts GROUP BY lane",
     )?;
     let rows = statement.query_map([], |row| {

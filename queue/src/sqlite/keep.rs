@@ -1,0 +1,215 @@
+//! The file as a whole: opening and upgrading it, looking for damage, backing it up and bringing it back.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{connection, write};
+use crate::model::{Backup, Error, Result};
+
+/// The schema that this build writes.
+pub(super) const SCHEMA_VERSION: i64 = 2;
+/// What brings a file of version `index + 1` to the next one.
+const UPGRADES: [&str; 1] = [include_str!("upgrade_2.sql")];
+/// How long a start looks for damage before it goes on and leaves the rest to the background.
+const FIRST_LOOK: Duration = Duration::from_millis(40);
+/// SQLite's instructions between two looks at the time.
+const STEPS: i32 = 10_000;
+
+/// A file in use.
+pub(super) struct Opened {
+    pub(super) lock: File,
+    pub(super) writer: Connection,
+    pub(super) mover: Connection,
+    pub(super) reader: Connection,
+    pub(super) lister: Connection,
+    /// Whether the file is still to be looked through.
+    pub(super) unchecked: bool,
+}
+
+/// Locks, opens, checks and upgrades the file, and takes back the leases that a killed process held: with the lock in
+/// hand, nobody else can be working on them.
+pub(super) fn prepare(path: &Path, now: Timestamp) -> Result<Opened> {
+    let lock = lock(path)?;
+    let writer = open(path)?;
+    upgrade(&writer, path)?;
+    let unchecked = !look_through(path, Some(FIRST_LOOK))?;
+    write::take_back_leases(&writer, now)?;
+    Ok(Opened { lock, writer, mover: open(path)?, reader: open(path)?, lister: open(path)?, unchecked })
+}
+
+fn open(path: &Path) -> Result<Connection> {
+    connection::open(path).map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, &error.to_string()),
+        _ => cannot_open(path, &error),
+    })
+}
+
+fn cannot_open(path: &Path, cause: &dyn std::fmt::Display) -> Error {
+    Error::Open { path: path.display().to_string(), cause: cause.to_string() }
+}
+
+fn damaged(path: &Path, cause: &str) -> Error {
+    Error::Damaged(format!("{}: {cause}", path.display()))
+}
+
+/// One process at a time. Payloads of private repositories: the folder is nobody's but ours.
+fn lock(path: &Path) -> Result<File> {
+    let failed = |error: io::Error| cannot_open(path, &error);
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    }
+    let lock = File::create(path.with_extension("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse(path.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// The version that a file was written in; 0: nothing was written yet.
+fn version(connection: &Connection, path: &Path) -> Result<i64> {
+    let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > SCHEMA_VERSION {
+        return Err(Error::TooNew { path: path.display().to_string(), found, known: SCHEMA_VERSION });
+    }
+    Ok(found)
+}
+
+/// Brings the file to [`SCHEMA_VERSION`], all at once or not at all.
+fn upgrade(connection: &Connection, path: &Path) -> Result<()> {
+    let found = version(connection, path)?;
+    let steps = match usize::try_from(found) {
+        Ok(0) | Err(_) => include_str!("schema.sql").to_owned(),
+        Ok(known) => UPGRADES.get(known - 1..).unwrap_or_default().concat(),
+    };
+    if steps.is_empty() {
+        return Ok(());
+    }
+    if found > 0 {
+        tracing::info!(from = found, to = SCHEMA_VERSION, "upgrading the queue's store");
+    }
+    // Tables are made anew while others refer to them; what they refer to stays the same.
+    connection.execute_batch("PRAGMA foreign_keys = OFF")?;
+    let upgraded = connection
+        .execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"));
+    if upgraded.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
+    }
+    upgraded?;
+    Ok(connection.execute_batch("PRAGMA foreign_keys = ON")?)
+}
+
+/// Looks for damage in the structure of the file. `false` if the time was not enough.
+///
+/// # Errors
+/// [`Error::Damaged`].
+pub(super) fn look_through(path: &Path, time: Option<Duration>) -> Result<bool> {
+    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let out_of_time = Arc::new(AtomicBool::new(false));
+    if let Some(time) = time {
+        let (until, out_of_time) = (Instant::now() + time, Arc::clone(&out_of_time));
+        let late = move || {
+            let late = Instant::now() > until;
+            out_of_time.fetch_or(late, Ordering::Relaxed);
+            late
+        };
+        connection.progress_handler(STEPS, Some(late))?;
+    }
+    let found: rusqlite::Result<String> = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    match found {
+        Ok(found) if found == "ok" => Ok(true),
+        Ok(found) => Err(damaged(path, &found)),
+        Err(_) if out_of_time.load(Ordering::Relaxed) => Ok(false),
+        Err(error) => Err(damaged(path, &error.to_string())),
+    }
+}
+
+/// Copies the store at `path` to a new file, beside a running service.
+pub(super) fn back_up(path: &Path, to: &Path) -> Result<Backup> {
+    if !path.exists() {
+        return Err(cannot_open(path, &"there is no such file"));
+    }
+    if to.exists() {
+        return Err(cannot_open(to, &"it exists already; a backup never overwrites a file"));
+    }
+    let unfinished = beside(to, "unfinished");
+    let _ = fs::remove_file(&unfinished);
+    // Made first, so that what is written is nobody else's to read from the beginning.
+    let failed = |error: io::Error| cannot_open(to, &error);
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(failed)?;
+    let source = connection::open(path)?;
+    version(&source, path)?;
+    source.execute("VACUUM INTO ?", [unfinished.to_string_lossy()])?;
+    drop(source);
+    let backup = inspect(&unfinished)?;
+    settle(&unfinished, to).map_err(failed)?;
+    Ok(backup)
+}
+
+/// Puts a backup in the place of the store at `path`; `replace` moves one that is there aside.
+pub(super) fn restore(path: &Path, from: &Path, replace: bool) -> Result<Backup> {
+    let _lock = lock(path)?;
+    let backup = inspect(from)?;
+    let failed = |error: io::Error| cannot_open(path, &error);
+    if path.exists() && !replace {
+        return Err(cannot_open(
+            path,
+            &"it exists; --replace moves it aside and puts the backup in its place",
+        ));
+    }
+    let unfinished = beside(path, "unfinished");
+    let _ = fs::remove_file(&unfinished);
+    fs::copy(from, &unfinished).map_err(failed)?;
+    // Together with its log, which belongs to it: whoever wants to look into it later needs both.
+    let aside = Timestamp::now().strftime("replaced-%Y%m%dT%H%M%SZ").to_string();
+    for end in ["", "-wal", "-shm"] {
+        let file = beside_with(path, end);
+        if file.exists() {
+            fs::rename(&file, beside_with(&beside(path, &aside), end)).map_err(failed)?;
+        }
+    }
+    settle(&unfinished, path).map_err(failed)?;
+    Ok(backup)
+}
+
+/// What a backup holds, if it is whole and of a version that is known.
+fn inspect(path: &Path) -> Result<Backup> {
+    let bytes = fs::metadata(path).map_err(|error| cannot_open(path, &error))?.len();
+    look_through(path, None)?;
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    if version(&connection, path)? == 0 {
+        return Err(cannot_open(path, &"it is no queue"));
+    }
+    let deliveries = connection.query_row("SELECT count(*) FROM deliveries", [], |row| row.get(0))?;
+    Ok(Backup { bytes, deliveries })
+}
+
+/// On disk under its own name before it is there under the other.
+fn settle(unfinished: &Path, path: &Path) -> io::Result<()> {
+    File::open(unfinished)?.sync_all()?;
+    fs::rename(unfinished, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+fn beside(path: &Path, what: &str) -> PathBuf {
+    beside_with(path, &format!(".{what}"))
+}
+
+fn beside_with(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}

@@ -1,0 +1,168 @@
+//! Storing a delivery with its jobs. Each function runs inside a transaction that its caller commits.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::write::{Ids, end, milliseconds, revive};
+use crate::model::{Error, Finish, JobState, NewDelivery, Put, Replaces, Result, Route};
+
+/// How much may be unfinished.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Backlog {
+    pub(super) jobs: u64,
+    pub(super) bytes: u64,
+}
+
+pub(super) fn put(
+    db: &Connection,
+    delivery: &NewDelivery,
+    payload: &[u8],
+    now: Timestamp,
+    most: Backlog,
+) -> Result<(Put, Ids)> {
+    if let Some((seq, redelivery)) = known(db, &delivery.id)? {
+        return put_again(db, delivery, payload, seq, redelivery, now);
+    }
+    if let Some(of) = replayed(db, delivery)? {
+        return Ok((Put::Duplicate { of }, Ids::new()));
+    }
+    if !delivery.routes.is_empty() {
+        has_room(db, most)?;
+    }
+    let seq: i64 = db
+        .prepare_cached(
+            "INSERT INTO deliveries (id, digest, redelivery, event, action, repository, headline, note, received_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq",
+        )?
+        .query_row(
+            params![
+                delivery.id,
+                delivery.digest,
+                delivery.redelivery,
+                delivery.event,
+                delivery.action,
+                delivery.repository,
+                delivery.headline,
+                delivery.note,
+                delivery.received_at.as_millisecond()
+            ],
+            |row| row.get(0),
+        )?;
+    keep_payload(db, seq, payload)?;
+    let mut touched = vec![delivery.id.clone()];
+    for route in &delivery.routes {
+        touched.extend(add_job(db, seq, route, payload.len(), now)?);
+    }
+    Ok((Put::Stored, touched))
+}
+
+fn has_room(db: &Connection, most: Backlog) -> Result<()> {
+    let (jobs, bytes): (u64, u64) = db
+        .prepare_cached("SELECT coalesce(sum(n), 0), coalesce(sum(bytes), 0) FROM counts WHERE state IN ('pending', 'leased')")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if jobs >= most.jobs {
+        return Err(Error::Full { limit: most.jobs, of: "unfinished jobs" });
+    }
+    if bytes >= most.bytes {
+        return Err(Error::Full { limit: most.bytes, of: "bytes of unfinished jobs" });
+    }
+    Ok(())
+}
+
+/// Also when the delivery is known: its payload may have been given up since.
+fn keep_payload(db: &Connection, delivery: i64, payload: &[u8]) -> Result<()> {
+    db.prepare_cached("INSERT INTO payloads VALUES (?, ?) ON CONFLICT DO NOTHING")?
+        .execute(params![delivery, payload])?;
+    Ok(())
+}
+
+pub(super) fn known(db: &Connection, id: &str) -> Result<Option<(i64, u32)>> {
+    let mut statement = db.prepare_cached("SELECT seq, redelivery FROM deliveries WHERE id = ?")?;
+    Ok(statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
+/// The delivery under which the same body arrived not long ago.
+fn replayed(db: &Connection, delivery: &NewDelivery) -> Result<Option<String>> {
+    let Some(digest) = delivery.digest.filter(|_| !delivery.replay_window.is_zero()) else { return Ok(None) };
+    let since = delivery.received_at.as_millisecond() - milliseconds(delivery.replay_window);
+    let mut statement = db.prepare_cached(
+        "SELECT id FROM deliveries WHERE digest = ? AND received_at > ? ORDER BY received_at LIMIT 1",
+    )?;
+    Ok(statement.query_row(params![digest, since], |row| row.get(0)).optional()?)
+}
+
+/// A known id: dead jobs come back to life; with a higher redelivery count all that have ended do, and lanes that did
+/// not want it then but do now get theirs.
+fn put_again(
+    db: &Connection,
+    delivery: &NewDelivery,
+    payload: &[u8],
+    seq: i64,
+    known: u32,
+    now: Timestamp,
+) -> Result<(Put, Ids)> {
+    keep_payload(db, seq, payload)?;
+    let mut touched = vec![delivery.id.clone()];
+    let asked = delivery.redelivery > known;
+    let mut revived = revive(db, seq, None, asked, now)?;
+    if asked {
+        db.prepare_cached("UPDATE deliveries SET redelivery = ? WHERE seq = ?")?
+            .execute(params![delivery.redelivery, seq])?;
+        for route in &delivery.routes {
+            let mut statement = db.prepare_cached("SELECT 1 FROM jobs WHERE delivery = ? AND lane = ?")?;
+            if !statement.exists(params![seq, route.lane])? {
+                touched.extend(add_job(db, seq, route, payload.len(), now)?);
+                revived += 1;
+            }
+        }
+    }
+    match revived {
+        0 => Ok((Put::Duplicate { of: delivery.id.clone() }, Ids::new())),
+        _ => Ok((Put::Revived, touched)),
+    }
+}
+
+/// Adds a job; the ids are those of the deliveries that it superseded.
+fn add_job(db: &Connection, delivery: i64, route: &Route, bytes: usize, now: Timestamp) -> Result<Ids> {
+    let job: i64 = db
+        .prepare_cached(
+            "INSERT INTO jobs (delivery, lane, key, grp, version, bytes, state, first, due_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', NOT EXISTS (SELECT 1 FROM jobs WHERE lane = ?2 AND key = ?3 AND first = 1
+                     AND state IN ('pending', 'leased')), 0) RETURNING seq",
+        )?
+        .query_row(
+            params![
+                delivery,
+                route.lane,
+                route.key,
+                route.replaces.as_ref().map(|replaces| &replaces.group),
+                route.replaces.as_ref().map(|replaces| replaces.version),
+                i64::try_from(bytes).unwrap_or(i64::MAX)
+            ],
+            |row| row.get(0),
+        )?;
+    match &route.replaces {
+        Some(replaces) => supersede(db, job, &route.lane, replaces, now),
+        None => Ok(Ids::new()),
+    }
+}
+
+/// Among a group's jobs the newest version counts: an older one that has not been begun is superseded, and so is this
+/// one if it is itself late. One that has been begun may have had effects, and finds out by itself.
+fn supersede(db: &Connection, job: i64, lane: &str, replaces: &Replaces, now: Timestamp) -> Result<Ids> {
+    let Replaces { group, version } = replaces;
+    let newer = "SELECT 1 FROM jobs WHERE lane = ? AND grp = ? AND version > ? AND state <> 'dead'";
+    let finish =
+        Finish::new("superseded", "a newer event of the same subject took its place before it was begun");
+    if db.prepare_cached(newer)?.exists(params![lane, group, version])? {
+        return Ok(vec![end(db, job, JobState::Superseded, &finish, None, now)?]);
+    }
+    // Two of the same version may have arrived in either order, so both are worked on.
+    let older: Vec<i64> = db
+        .prepare_cached(
+            "SELECT seq FROM jobs WHERE lane = ? AND grp = ? AND version < ? AND state = 'pending' AND attempts = 0",
+        )?
+        .query_map(params![lane, group, version], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    older.into_iter().map(|older| end(db, older, JobState::Superseded, &finish, None, now)).collect()
+}

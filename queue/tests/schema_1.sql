@@ -1,0 +1,75 @@
+-- Version 1. Times are milliseconds since 1970 UTC.
+CREATE TABLE deliveries (
+  seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+  id          TEXT    NOT NULL UNIQUE,
+  digest      BLOB,
+  redelivery  INTEGER NOT NULL,
+  event       TEXT    NOT NULL,
+  action      TEXT,
+  repository  TEXT,
+  headline    TEXT    NOT NULL,
+  note        TEXT,
+  received_at INTEGER NOT NULL,
+  payload     BLOB    NOT NULL  -- zstd
+) STRICT;
+CREATE INDEX deliveries_by_digest ON deliveries (digest, received_at) WHERE digest IS NOT NULL;
+CREATE INDEX deliveries_by_repository ON deliveries (repository, seq);
+
+CREATE TABLE jobs (
+  seq              INTEGER PRIMARY KEY AUTOINCREMENT,
+  delivery         INTEGER NOT NULL REFERENCES deliveries (seq) ON DELETE CASCADE,
+  lane             TEXT    NOT NULL,
+  key              TEXT    NOT NULL,
+  grp              TEXT,
+  version          INTEGER,
+  state            TEXT    NOT NULL CHECK (state IN ('pending', 'leased', 'done', 'dead', 'superseded')),
+  first            INTEGER NOT NULL,  -- 1: the one open job of its key that may be worked on; the others wait for it
+  attempts         INTEGER NOT NULL DEFAULT 0,
+  first_attempt_at INTEGER,
+  due_at           INTEGER NOT NULL,
+  token            INTEGER,  -- of the current lease
+  leased_until     INTEGER,
+  checkpoint       BLOB,
+  error            TEXT,
+  finish           TEXT,     -- JSON
+  outcome          TEXT,     -- the finish's state, to filter by
+  finished_at      INTEGER,
+  finished_seq     INTEGER UNIQUE,
+  UNIQUE (delivery, lane)
+) STRICT;
+CREATE INDEX jobs_first ON jobs (lane, seq) WHERE first = 1;
+CREATE INDEX jobs_due ON jobs (lane, due_at) WHERE first = 1 AND state = 'pending';
+CREATE INDEX jobs_open_by_key ON jobs (lane, key, seq) WHERE state IN ('pending', 'leased');
+CREATE INDEX jobs_open ON jobs (lane, seq) WHERE state IN ('pending', 'leased');
+CREATE INDEX jobs_by_group ON jobs (lane, grp, version) WHERE grp IS NOT NULL;
+
+CREATE TABLE history (
+  seq    INTEGER PRIMARY KEY,
+  job    INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+  at     INTEGER NOT NULL,
+  what   TEXT    NOT NULL,
+  detail TEXT
+) STRICT;
+CREATE INDEX history_by_job ON history (job, seq);
+
+-- The last position given out in the feed of ended jobs: never given out twice, even if the job is revived.
+CREATE TABLE feed (last INTEGER NOT NULL) STRICT;
+INSERT INTO feed VALUES (0);
+
+-- Filled and emptied again to find out whether a disk that was full has room.
+CREATE TABLE scratch (filler BLOB NOT NULL) STRICT;
+
+CREATE TABLE cursors (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Jobs per lane and state, kept by triggers: counting the rows for every put or scrape would cost more with each one.
+CREATE TABLE counts (lane TEXT NOT NULL, state TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (lane, state)) STRICT, WITHOUT ROWID;
+CREATE TRIGGER jobs_added AFTER INSERT ON jobs BEGIN
+  INSERT INTO counts VALUES (NEW.lane, NEW.state, 1) ON CONFLICT DO UPDATE SET n = n + 1;
+END;
+CREATE TRIGGER jobs_moved AFTER UPDATE OF state ON jobs WHEN OLD.state <> NEW.state BEGIN
+  UPDATE counts SET n = n - 1 WHERE lane = OLD.lane AND state = OLD.state;
+  INSERT INTO counts VALUES (NEW.lane, NEW.state, 1) ON CONFLICT DO UPDATE SET n = n + 1;
+END;
+CREATE TRIGGER jobs_removed AFTER DELETE ON jobs BEGIN
+  UPDATE counts SET n = n - 1 WHERE lane = OLD.lane AND state = OLD.state;
+END;
