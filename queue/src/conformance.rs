@@ -1,5 +1,5 @@
 //! What every back end must do, as a suite that its tests call: [`run_all`] with a way to open an empty queue that
-//! allows 50 unfinished jobs and takes its time from the given clock.
+//! allows 50 unfinished jobs with 4096 bytes of payload and takes its time from the given clock.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +16,8 @@ use crate::{
     Route,
 };
 
+mod keeping;
+
 /// A clock that moves only by hand.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<Timestamp>);
@@ -30,6 +32,11 @@ impl ManualClock {
     /// Lets time pass.
     pub fn advance(&self, by: Duration) {
         *self.0.lock().unwrap() += by;
+    }
+
+    /// Sets the time back.
+    pub fn set_back(&self, by: Duration) {
+        *self.0.lock().unwrap() -= by;
     }
 }
 
@@ -93,7 +100,7 @@ fn ids(leases: &[Lease]) -> Vec<&str> {
 /// When the back end does not conform.
 pub async fn run_all(open: &dyn Fn(Arc<ManualClock>) -> Opening) {
     macro_rules! run {
-        ($($case:ident),+) => {$({
+        ($($case:path),+) => {$({
             let clock = Arc::new(ManualClock::default());
             $case(open(Arc::clone(&clock)).await.unwrap(), clock).await;
         })+};
@@ -115,7 +122,13 @@ pub async fn run_all(open: &dyn Fn(Arc<ManualClock>) -> Opening) {
         an_outcome_may_overtake_the_answer,
         deliveries_are_listed_newest_first,
         lanes_are_counted,
-        a_cursor_is_kept
+        a_cursor_is_kept,
+        keeping::the_backlog_has_a_limit_in_bytes,
+        keeping::what_is_discarded_is_not_worked_on,
+        keeping::what_ended_long_ago_is_given_up,
+        keeping::room_is_made_and_ids_are_remembered,
+        keeping::changes_are_told,
+        keeping::a_clock_that_is_set_back_delays_nothing
     );
 }
 
@@ -344,6 +357,11 @@ async fn deliveries_are_listed_newest_first(queue: Queue, _: Arc<ManualClock>) {
     assert_eq!(listed(by_state("completed")).await, ["d1"]);
     assert_eq!(listed(by_state("pending")).await, ["d2"]);
     assert_eq!(listed(by_state("ignored")).await, ["d4"]);
+    assert_eq!(listed(Filter { lane: Some("a".into()), ..by_state("pending") }).await, ["d3"; 0]);
+    assert_eq!(listed(Filter { event: Some("push".into()), ..Filter::default() }).await.len(), 4);
+    assert_eq!(listed(Filter { event: Some("issues".into()), ..Filter::default() }).await, [""; 0]);
+    assert_eq!(listed(Filter { since: Some(queue.now()), ..Filter::default() }).await.len(), 4);
+    assert_eq!(listed(Filter { since: Some(queue.now() + SECOND), ..Filter::default() }).await, [""; 0]);
     assert_eq!(listed(Filter { repository: Some("o/other".into()), ..Filter::default() }).await, [""; 0]);
     let newest = queue.list(Filter { limit: 2, ..Filter::default() }).await.unwrap();
     assert_eq!(listed(Filter { before: Some(newest[1].seq), ..Filter::default() }).await, ["d2", "d1"]);

@@ -1,7 +1,7 @@
 //! The statements that only read, and how rows become records.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
 use crate::model::{
     Error, FeedEnd, Filter, Finished, HistoryEntry, Job, JobRecord, JobState, LaneStats, Record, Result,
@@ -78,25 +78,21 @@ pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Record>> {
     };
     let sql = format!(
         "{DELIVERY} WHERE seq < :before AND (:repository IS NULL OR repository = :repository) AND (:event IS NULL OR event = :event)
-           AND (:since IS NULL OR received_at >= :since) AND (:state IS NULL OR 1) AND (:lane IS NULL OR 1) AND {state}
+           AND (:since IS NULL OR received_at >= :since) AND {state}
          ORDER BY seq DESC LIMIT :limit"
     );
     let before = filter.before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX);
+    let since = filter.since.map(Timestamp::as_millisecond);
+    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+    let mut values: Vec<(&str, &dyn ToSql)> = named_params! {
+        ":before": before, ":repository": filter.repository, ":event": filter.event, ":since": since, ":limit": limit,
+        ":state": filter.state, ":lane": filter.lane
+    }
+    .to_vec();
+    values.retain(|(name, _)| sql.contains(name));
     let mut statement = db.prepare_cached(&sql)?;
-    let mut records: Vec<Record> = statement
-        .query_map(
-            named_params! {
-                ":before": before,
-                ":repository": filter.repository,
-                ":event": filter.event,
-                ":since": filter.since.map(Timestamp::as_millisecond),
-                ":state": filter.state,
-                ":lane": filter.lane,
-                ":limit": i64::try_from(filter.limit).unwrap_or(i64::MAX),
-            },
-            delivery,
-        )?
-        .collect::<rusqlite::Result<_>>()?;
+    let mut records: Vec<Record> =
+        statement.query_map(&values[..], delivery)?.collect::<rusqlite::Result<_>>()?;
     for record in &mut records {
         record.jobs = jobs(db, record.seq)?.into_iter().map(|(_, job)| job).collect();
     }
