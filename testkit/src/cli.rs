@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::anthropic::{self, Anthropic};
+use crate::bench::{self, Bench};
 use crate::github::{GitHub, sha_of};
 use crate::journey::{self, Journey};
 use crate::ollama::{Model, Ollama};
@@ -30,6 +31,8 @@ enum Command {
     Webhook(Box<Webhook>),
     /// Sends one pull request event to a running relay and prints its journey as it happens.
     Journey(Box<Journey>),
+    /// Measures the relay; see scripts/bench.sh.
+    Bench(Box<Bench>),
 }
 
 /// Ports; 0 takes any free one.
@@ -94,6 +97,7 @@ impl Cli {
             Command::StandIns(ports) => stand_ins(&ports).await,
             Command::Webhook(args) => send_webhook(&args).await,
             Command::Journey(args) => journey::run(&args).await,
+            Command::Bench(args) => tokio::task::spawn_blocking(move || bench::run(&args)).await?,
         }
     }
 }

@@ -4,11 +4,13 @@
 //! refuses. All share one [`control`]: faults, gates, a call log and waiting without sleeping.
 
 pub mod anthropic;
+pub mod bench;
 pub mod cli;
 pub mod control;
 pub mod github;
 pub mod journey;
 pub mod ollama;
+pub mod port;
 pub mod reviewer;
 pub mod scenario;
 mod server;

@@ -1,0 +1,96 @@
+//! Measures the relay against what else receives webhooks, on one machine and with one load generator.
+//!
+//! The generator runs on one thread of its own and speaks HTTP/1.1 over plain TCP, so that what is measured is the
+//! server. `scripts/bench.sh` installs the others and calls this.
+
+mod ingest;
+mod load;
+mod machine;
+mod payload;
+mod process;
+mod report;
+mod servers;
+mod wire;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+
+/// The hook's secret of every server that is measured.
+const WEBHOOK_SECRET: &str = "a-webhook-secret-for-the-benchmark";
+/// Between the relay and its targets.
+const SIGNING_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// What is measured, and with what.
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(subcommand)]
+    what: What,
+    #[command(flatten)]
+    setup: Setup,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Requests per second and latency of receiving, beside other webhook receivers and nginx.
+    Ingest(ingest::Ingest),
+}
+
+/// Where everything is.
+#[derive(Debug, Args)]
+struct Setup {
+    /// Folder with the release binaries [default: the one of this program].
+    #[arg(long, global = true)]
+    bin_dir: Option<PathBuf>,
+    /// Folder with `push.json`, `pull_request.json` and the Node server, made by the script.
+    #[arg(long, global = true, default_value = "target/bench-tools")]
+    tools: PathBuf,
+    /// Folder for the servers' data; it must be on a disk, and all in it is removed.
+    #[arg(long, global = true, default_value = "target/bench")]
+    work: PathBuf,
+    /// Write the numbers to this file, too.
+    #[arg(long, global = true)]
+    json: Option<PathBuf>,
+}
+
+impl Setup {
+    fn relay(&self) -> anyhow::Result<PathBuf> {
+        let folder = match &self.bin_dir {
+            Some(folder) => folder.clone(),
+            None => std::env::current_exe()?.parent().context("this program is in no folder")?.to_owned(),
+        };
+        let path = folder.join("relay");
+        if !path.exists() {
+            bail!("{} is missing; `cargo build --release -p relay` builds it", path.display());
+        }
+        Ok(path)
+    }
+
+    /// A fresh folder of that name.
+    fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = std::path::absolute(&self.work)?.join(name);
+        remove(&path)?;
+        std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(path)
+    }
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// A server could not be started, or one of its answers was an error: numbers of a server that errs mean nothing.
+pub fn run(args: &Bench) -> anyhow::Result<()> {
+    match &args.what {
+        What::Ingest(ingest) => ingest.run(&args.setup),
+    }
+}
