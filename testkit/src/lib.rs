@@ -15,4 +15,5 @@ pub mod reviewer;
 pub mod scenario;
 mod server;
 mod shape;
+pub mod sshd;
 pub mod webhook;
