@@ -20,11 +20,13 @@ use url::Url;
 mod app_key;
 mod github;
 mod plan;
+mod trouble;
 mod walk;
 
 pub use app_key::{AppKey, InvalidKey};
 use github::{Credential, Github, GithubError, Hook, Scope};
-use plan::{GivenUp, Listing, Redelivery};
+use plan::{Asked, GivenUp, Listing, Redelivery};
+use trouble::{Trouble, advice};
 use walk::Walk;
 
 use crate::config::{MissedConfig, MissedSettings};
@@ -78,23 +80,10 @@ struct Source {
 #[derive(Debug, Default)]
 struct Memory {
     walk: Walk,
-    /// When an attempt's repetition was asked for.
-    asked: BTreeMap<u64, Timestamp>,
+    /// By the attempt to be repeated.
+    asked: BTreeMap<u64, Asked>,
     /// Events given up that the log was told of.
     told: BTreeSet<String>,
-}
-
-/// Why a source could not be looked through.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(transparent)]
-    Github(#[from] GithubError),
-    #[error("the queue cannot be used: {0}")]
-    Queue(#[from] queue::Error),
-    #[error(
-        "no active webhook leads here: set WEBHOOK_URL to the URL that the webhook at GitHub has, or add the webhook"
-    )]
-    NoHook,
 }
 
 /// One look at everything.
@@ -178,12 +167,14 @@ impl Missed {
             if let Err(Trouble::Github(GithubError::Limited(pause))) = &looked {
                 again = again.max(*pause);
             }
-            let trouble = looked.err().map(|trouble| advice(&source.scope, &trouble));
-            source.tell(trouble.as_deref());
-            troubles.extend(trouble);
+            let trouble = looked.err();
+            source.tell(trouble.as_ref());
+            troubles.extend(source.trouble.clone());
         }
         let open = look.open;
-        metrics::gauge!("ai_relay_missed_check_timestamp_seconds").set(seconds(self.queue.now()));
+        if troubles.is_empty() {
+            metrics::gauge!("ai_relay_missed_check_timestamp_seconds").set(seconds(self.queue.now()));
+        }
         self.state.send_replace(State::Looked { open, troubles });
         again
     }
@@ -198,10 +189,10 @@ fn sources(settings: &MissedSettings) -> anyhow::Result<Vec<Source>> {
         trouble: None,
     };
     let mut sources = Vec::new();
-    if let Some((token, repositories, organisations)) = &settings.hooks {
-        let github = client(Credential::Token(token.clone()))?;
-        let repositories = repositories.iter().cloned().map(Scope::Repository);
-        let organisations = organisations.iter().cloned().map(Scope::Organisation);
+    if let Some(hooks) = &settings.hooks {
+        let github = client(Credential::Token(hooks.token.clone()))?;
+        let repositories = hooks.repositories.iter().cloned().map(Scope::Repository);
+        let organisations = hooks.organisations.iter().cloned().map(Scope::Organisation);
         sources.extend(repositories.chain(organisations).map(|scope| source(scope, &github)));
     }
     if let Some(key) = &settings.app {
@@ -271,33 +262,31 @@ impl Look<'_> {
         missed: Vec<Redelivery>,
         memory: &mut Memory,
     ) -> Result<(), Trouble> {
-        for Redelivery { attempt, guid, event, number } in missed {
-            if self.left == 0 {
-                break;
-            }
-            self.left -= 1;
+        let (mut taken, mut refused) = (0, None);
+        for Redelivery { attempt, guid, event, number } in missed.into_iter().take(self.left) {
             match github.redeliver(hook, attempt).await {
                 Ok(()) => {
+                    taken += 1;
                     tracing::info!(delivery = guid, event, number, "was missed; GitHub delivers it again");
                     metrics::counter!("ai_relay_missed_deliveries_total", "result" => "redelivered")
                         .increment(1);
                 }
-                // This one cannot be had, now or ever; the others can.
-                Err(GithubError::Refused(status, why)) => {
-                    tracing::warn!(
-                        delivery = guid,
-                        event,
-                        status,
-                        why,
-                        "was missed; GitHub does not deliver it again"
-                    );
+                // This one cannot be had now, and must not stand in the way of the others.
+                Err(error @ (GithubError::NotFound | GithubError::Refused(..))) => {
+                    tracing::warn!(delivery = guid, event, number, %error, "was missed; GitHub did not take the redelivery");
+                    refused = Some(error);
                 }
                 Err(error) => return Err(error.into()),
             }
-            memory.asked.insert(attempt, self.queue.now());
+            self.left -= 1;
+            memory.remember(attempt, self.queue.now());
             tokio::time::sleep(self.pacing).await;
         }
-        Ok(())
+        // If none could be had, it is not about the single event: a right is missing.
+        match refused {
+            Some(error) if taken == 0 => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -326,6 +315,11 @@ impl Memory {
         }
     }
 
+    fn remember(&mut self, attempt: u64, at: Timestamp) {
+        let times = self.asked.get(&attempt).map_or(0, |asked| asked.times) + 1;
+        self.asked.insert(attempt, Asked { at, times });
+    }
+
     /// What GitHub lists no more needs no remembering.
     fn forget(&mut self, listing: &Listing) {
         let listed: BTreeSet<u64> = listing.attempts.iter().map(|attempt| attempt.id).collect();
@@ -335,31 +329,18 @@ impl Memory {
 
 impl Source {
     /// Tells the log what changed.
-    fn tell(&mut self, trouble: Option<&str>) {
-        let source = &self.scope;
+    fn tell(&mut self, trouble: Option<&Trouble>) {
+        let (source, why) = (&self.scope, trouble.map(|trouble| advice(&self.scope, trouble)));
         match trouble {
-            Some(why) if self.trouble.as_deref() != Some(why) => {
-                tracing::warn!(?source, why, "missed deliveries cannot be looked for");
+            Some(cause) if why != self.trouble => {
+                tracing::warn!(?source, why, %cause, "missed deliveries cannot be looked for");
             }
             None if self.trouble.is_some() => {
-                tracing::info!(?source, "missed deliveries are looked for again")
+                tracing::info!(?source, "missed deliveries are looked for again");
             }
             _ => {}
         }
-        self.trouble = trouble.map(str::to_owned);
-    }
-}
-
-/// What is wrong and what to do, without naming the source: `/health` is open to anybody.
-fn advice(scope: &Scope, trouble: &Trouble) -> String {
-    match (trouble, scope) {
-        (Trouble::Github(GithubError::Credentials), Scope::App) => "GitHub does not accept the app's key: GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY must be of the same GitHub App, and this machine's clock right".to_owned(),
-        (Trouble::Github(GithubError::Credentials), _) => "GitHub does not accept GITHUB_TOKEN: make a new one with \"Webhooks: read and write\"".to_owned(),
-        (Trouble::Github(GithubError::Denied), Scope::Repository(_)) => "GITHUB_TOKEN may not manage the webhooks of a repository in GITHUB_REPOSITORIES, or there is no such repository: it needs \"Webhooks: read and write\" (a classic token: admin:repo_hook) from somebody who administers it".to_owned(),
-        (Trouble::Github(GithubError::Denied), Scope::Organisation(_)) => "GITHUB_TOKEN may not manage the webhooks of an organisation in GITHUB_ORGANISATIONS, or there is no such organisation: it needs \"Webhooks: read and write\" of the organisation (a classic token: admin:org_hook) from one of its owners".to_owned(),
-        (Trouble::Github(GithubError::Denied), Scope::App) => "the GitHub App has no webhook: switch it on in the app's settings".to_owned(),
-        (Trouble::Github(GithubError::Limited(_)), _) => "GitHub's rate limit is reached; the search goes on when it allows".to_owned(),
-        (trouble, _) => trouble.to_string(),
+        self.trouble = why;
     }
 }
 

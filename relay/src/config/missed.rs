@@ -10,8 +10,9 @@ use url::Url;
 
 use crate::missed::AppKey;
 
-/// More repositories or organisations than this are better served by one hook of an organisation or an app.
-const MOST_SOURCES: usize = 500;
+/// More are better served by one hook of an organisation or an app: each costs two calls per look, and GitHub allows
+/// 5,000 in an hour.
+const MOST_SOURCES: usize = 100;
 
 /// What `/health` says where nothing is set up.
 const NOT_SET_UP: &str = "off: what GitHub cannot deliver while the relay is away is lost unless somebody redelivers it by hand. \
@@ -77,8 +78,8 @@ pub enum MissedConfig {
 pub struct MissedSettings {
     /// Base URL of GitHub's API.
     pub api: Url,
-    /// With what repositories and organisations are asked, and which, as `owner/name` and `name`.
-    pub hooks: Option<(SecretString, Vec<String>, Vec<String>)>,
+    /// Repositories' and organisations' hooks.
+    pub hooks: Option<HookSettings>,
     /// The GitHub App.
     pub app: Option<AppKey>,
     /// Where our hooks lead; `None`: to any URL that ends as ours does.
@@ -89,6 +90,17 @@ pub struct MissedSettings {
     pub pacing: Duration,
     /// What is half set up, for `/health`.
     pub lacking: Option<&'static str>,
+}
+
+/// Whose hooks are looked at with a token.
+#[derive(Debug)]
+pub struct HookSettings {
+    /// May list and redeliver their deliveries.
+    pub token: SecretString,
+    /// `owner/name` each.
+    pub repositories: Vec<String>,
+    /// Their names.
+    pub organisations: Vec<String>,
 }
 
 impl MissedArgs {
@@ -111,7 +123,7 @@ impl MissedArgs {
         }
         let named = !repositories.is_empty() || !organisations.is_empty();
         let lacking = (named && token.is_none()).then_some(NO_TOKEN);
-        let hooks = token.filter(|_| named).map(|token| (token, repositories, organisations));
+        let hooks = token.filter(|_| named).map(|token| HookSettings { token, repositories, organisations });
         if self.missed_every == 0 {
             return Ok(MissedConfig::Off { why: "off: MISSED_EVERY is 0".to_owned(), half: false });
         }
@@ -228,7 +240,7 @@ mod tests {
         else {
             panic!("it is set up")
         };
-        assert_eq!(settings.hooks.unwrap().1, ["a/b", "b/c"]);
+        assert_eq!(settings.hooks.unwrap().repositories, ["a/b", "b/c"]);
         assert_eq!(settings.every, Duration::from_secs(300));
     }
 }

@@ -41,9 +41,12 @@ pub(super) enum GithubError {
     /// 401.
     #[error("GitHub does not accept the credentials")]
     Credentials,
-    /// 403 or 404: GitHub hides what somebody has no right to.
+    /// 403.
+    #[error("GitHub does not allow it")]
+    Forbidden,
+    /// 404: GitHub hides what somebody has no right to.
     #[error("there is no such thing, or it may not be seen")]
-    Denied,
+    NotFound,
     /// A primary or secondary limit.
     #[error("GitHub's rate limit is reached; it lets us go on in {} s", _0.as_secs())]
     Limited(Duration),
@@ -227,9 +230,9 @@ async fn exchange(request: RequestBuilder) -> Result<(HeaderMap, Bytes)> {
     }
     Err(match status.as_u16() {
         401 => GithubError::Credentials,
-        403 | 404 => GithubError::Denied,
+        403 => GithubError::Forbidden,
+        404 => GithubError::NotFound,
         500.. => GithubError::Unavailable(format!("{status}: {}", message(&body))),
-        300..=399 => GithubError::Refused(status.as_u16(), "it has moved; set its new name".to_owned()),
         _ => GithubError::Refused(status.as_u16(), message(&body)),
     })
 }

@@ -55,6 +55,15 @@ pub(super) struct Listing {
     pub newest: Option<Timestamp>,
 }
 
+/// That an attempt's repetition was asked for, and GitHub has not made or listed it yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// When, last.
+    pub at: Timestamp,
+    /// How often.
+    pub times: usize,
+}
+
 /// A redelivery to ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Redelivery {
@@ -107,13 +116,12 @@ pub(super) fn failed(listing: &Listing) -> BTreeSet<&str> {
 
 /// Decides about every event in `listing`.
 ///
-/// `known` are those events that the relay's queue has; `asked` says when an attempt's repetition was asked for,
-/// which GitHub may not have made or listed yet. An event whose first attempt is not in the listing is past the
+/// `known` are those events that the relay's queue has; `asked` goes by the attempt to be repeated. An event whose first attempt is not in the listing is past the
 /// cursor: delivered or given up before.
 pub(super) fn plan(
     listing: &Listing,
     known: &BTreeSet<String>,
-    asked: &BTreeMap<u64, Timestamp>,
+    asked: &BTreeMap<u64, Asked>,
     cursor: Option<Timestamp>,
     now: Timestamp,
 ) -> Plan {
@@ -187,9 +195,9 @@ impl<'a> Event<'a> {
     }
 
     /// A redelivery that was asked for and is not listed yet counts as made.
-    fn is_due(&self, asked: &BTreeMap<u64, Timestamp>, now: Timestamp) -> bool {
+    fn is_due(&self, asked: &BTreeMap<u64, Asked>, now: Timestamp) -> bool {
         let (last, made) = match asked.get(&self.newest.id) {
-            Some(asked) => (*asked, self.redeliveries + 1),
+            Some(asked) => (asked.at, self.redeliveries + asked.times),
             None => (self.newest.delivered_at, self.redeliveries),
         };
         made == 0 || now.duration_since(last) >= DISTANCES[made.min(DISTANCES.len() - 1)]

@@ -93,9 +93,14 @@ fn the_distance_between_redeliveries_grows_until_it_is_given_up() {
 #[test]
 fn a_redelivery_that_is_not_listed_yet_counts() {
     let listing = listing(vec![attempt(1, "a", 20, 502, false)]);
-    let at = |asked: i64| plan(&listing, &BTreeSet::new(), &BTreeMap::from([(1, ago(asked))]), None, NOW);
-    assert_eq!((redelivered(&at(1)), at(1).open), (vec![], 1));
-    assert_eq!(redelivered(&at(5)), [1], "GitHub forgot it, or we did");
+    let at = |minutes: i64, times: usize| {
+        let asked = BTreeMap::from([(1, Asked { at: ago(minutes), times })]);
+        plan(&listing, &BTreeSet::new(), &asked, None, NOW)
+    };
+    assert_eq!((redelivered(&at(1, 1)), at(1, 1).open), (vec![], 1));
+    assert_eq!(redelivered(&at(5, 1)), [1], "GitHub forgot it, or we did");
+    assert_eq!((redelivered(&at(59, 2)), redelivered(&at(60, 2))), (vec![], vec![1]));
+    assert_eq!(redelivered(&at(24 * 60, 9)), [1]);
 }
 
 #[test]
@@ -218,7 +223,7 @@ proptest! {
             let newest = attempts.iter().map(|one| one.delivered_at).max();
             let plan = plan(&Listing { attempts: listed, newest }, &BTreeSet::new(), &asked, cursor, now);
             for redelivery in plan.redeliver {
-                asked.insert(redelivery.attempt, now);
+                asked.insert(redelivery.attempt, Asked { at: now, times: 1 });
                 let (_, failing) = failures[redelivery.guid.parse::<usize>().unwrap()];
                 let status = if redelivery.number >= failing { 202 } else { 502 };
                 let id = attempts.len() as u64;
