@@ -149,9 +149,9 @@ impl GitHub {
         deliver(&self.site(), hook, event, false).await
     }
 
-    /// Lists an attempt that succeeded without making it.
-    pub fn list_success(&self, hook: u64, event: &Delivery) {
-        write_down(&self.site(), hook, event.clone(), false, 202, 0.1);
+    /// Lists a first attempt that was answered `status`, without making it.
+    pub fn list_attempt(&self, hook: u64, event: Delivery, status: u16) {
+        write_down(&self.site(), hook, event, false, status, 0.1);
     }
 
     /// What GitHub tried of a hook, oldest first.
