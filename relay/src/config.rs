@@ -13,9 +13,11 @@ use url::Url;
 
 mod dispatch;
 mod limits;
+mod missed;
 
 pub use dispatch::DispatchArgs;
 pub use limits::LimitArgs;
+pub use missed::{MissedArgs, MissedConfig, MissedSettings};
 
 use crate::{
     cli::Command,
@@ -75,6 +77,9 @@ pub struct RelayArgs {
     /// What the relay allows.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// How missed deliveries are found.
+    #[command(flatten)]
+    pub missed: MissedArgs,
     /// Where Prometheus scrapes
     #[arg(long, env = "METRICS_LISTEN", default_value = "127.0.0.1:9420")]
     pub metrics_listen: SocketAddr,
@@ -111,6 +116,8 @@ pub struct Config {
     pub rules: Rules,
     /// Who takes them.
     pub targets: Vec<Target>,
+    /// Where missed deliveries are looked for.
+    pub missed: MissedConfig,
 }
 
 /// Reads the command line, the environment and the configuration file.
@@ -159,6 +166,7 @@ impl Config {
             admin_token: admin_token(&args)?,
             rules: Rules::new(&tables.to_string(), &names)?,
             targets,
+            missed: args.missed.check()?,
             args,
         })
     }

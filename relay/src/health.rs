@@ -5,7 +5,7 @@ use http::StatusCode;
 use jiff::{Timestamp, Unit};
 use shared::health::{Check, Report};
 
-use crate::{App, TargetStatus};
+use crate::{App, TargetStatus, missed};
 
 /// `GET /health`.
 pub async fn health(State(app): State<App>) -> impl IntoResponse {
@@ -38,6 +38,7 @@ async fn report(app: &App) -> Report {
     for target in &app.targets {
         report = report.with(&format!("target:{}", target.name), target_check(target));
     }
+    report = report.with("github:missed", missed_check(&app.missed.borrow()));
     let lanes = match app.queue.stats().await {
         Ok(lanes) => lanes,
         Err(error) => return report.with("store", Check::fail(format!("the queue cannot be read: {error}"))),
@@ -70,5 +71,20 @@ fn target_check(target: &TargetStatus) -> Check {
         }
         (None, Some(Ok(()))) => Check::pass(),
         (None, None) => Check::warn("not asked yet"),
+    }
+}
+
+fn missed_check(state: &missed::State) -> Check {
+    match state {
+        missed::State::Off(why) => Check { output: Some(why.clone()), ..Check::pass() },
+        missed::State::Lacking(why) => Check::warn(why.clone()),
+        missed::State::Unasked => Check::pass(),
+        missed::State::Looked { open, troubles } => {
+            let check = match troubles.len() {
+                0 => Check::pass(),
+                _ => Check::warn(troubles.iter().map(String::as_str).collect::<Vec<_>>().join("; ")),
+            };
+            check.observed(*open, "events")
+        }
     }
 }

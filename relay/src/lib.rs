@@ -22,6 +22,8 @@ pub mod targets;
 pub mod dispatch;
 pub mod outcomes;
 
+pub mod missed;
+
 pub mod admin;
 pub mod cli;
 pub mod health;
@@ -29,6 +31,7 @@ pub mod table;
 
 use config::Config;
 use dispatch::Dispatch;
+use missed::Missed;
 use outcomes::{Follower, Reachable};
 
 /// What the routes share. Cheap to clone.
@@ -46,6 +49,8 @@ pub struct Shared {
     pub body_memory: BodyMemory,
     /// What is known of the targets.
     pub targets: Vec<TargetStatus>,
+    /// How the search for missed deliveries is.
+    pub missed: watch::Receiver<missed::State>,
 }
 
 /// What is known of a target.
@@ -72,6 +77,7 @@ pub struct Relay {
     app: App,
     workers: Vec<Worker>,
     followers: Vec<Follower>,
+    missed: Missed,
 }
 
 impl Relay {
@@ -106,7 +112,9 @@ impl Relay {
             followers.push(follower);
         }
         let body_memory = BodyMemory::new(config.args.limits.max_body_memory);
-        Ok(Self { app: App(Arc::new(Shared { config, queue, body_memory, targets })), workers, followers })
+        let missed = Missed::new(queue.clone(), &config.missed)?;
+        let shared = Shared { config, queue, body_memory, targets, missed: missed.state() };
+        Ok(Self { app: App(Arc::new(shared)), workers, followers, missed })
     }
 
     /// What the routes share.
@@ -139,6 +147,7 @@ impl Relay {
         for follower in self.followers {
             tasks.spawn(follower.run(stop.clone()));
         }
+        tasks.spawn(self.missed.run(stop.clone()));
         serve(listener, routes::public(self.app), limits, stop).await;
         tasks.close();
         tasks.wait().await;

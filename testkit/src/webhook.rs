@@ -111,6 +111,12 @@ impl Delivery {
     }
 }
 
+/// What a JSON delivery says that happened, if its kind of event has several actions.
+pub(crate) fn action(delivery: &Delivery) -> Option<String> {
+    let payload: Value = serde_json::from_slice(&delivery.body).ok()?;
+    Some(payload["action"].as_str()?.to_owned())
+}
+
 /// A delivery id that stays the same for the same text: a UUID in form.
 pub fn delivery_id(text: &str) -> String {
     let hex = hex::encode(Sha256::digest(text));

@@ -89,6 +89,7 @@ fn pure_files_stay_pure() {
         "shared/src/signature.rs",
         "queue/src/retry.rs",
         "relay/src/github.rs",
+        "relay/src/missed/plan.rs",
         "relay/src/targets.rs",
         "relay/src/table.rs",
         "claude-endpoint/src/diff.rs",
