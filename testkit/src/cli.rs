@@ -12,6 +12,7 @@ use crate::github::{GitHub, sha_of};
 use crate::journey::{self, Journey};
 use crate::ollama::{Model, Ollama};
 use crate::scenario::{REVIEWER_TOKEN, Scenario};
+use crate::slow_clients::{self, SlowClients};
 use crate::webhook::{self, Delivery, delivery_id};
 
 /// Stand-ins for GitHub, Anthropic and Ollama, and GitHub's webhooks.
@@ -30,6 +31,8 @@ enum Command {
     Webhook(Box<Webhook>),
     /// Sends one pull request event to a running relay and prints its journey as it happens.
     Journey(Box<Journey>),
+    /// Holds slow connections against a relay of its own; fails unless every webhook is accepted all the same.
+    SlowClients(SlowClients),
 }
 
 /// Ports; 0 takes any free one.
@@ -94,6 +97,7 @@ impl Cli {
             Command::StandIns(ports) => stand_ins(&ports).await,
             Command::Webhook(args) => send_webhook(&args).await,
             Command::Journey(args) => journey::run(&args).await,
+            Command::SlowClients(args) => slow_clients::run(&args).await,
         }
     }
 }

@@ -13,4 +13,5 @@ pub mod reviewer;
 pub mod scenario;
 mod server;
 mod shape;
+pub mod slow_clients;
 pub mod webhook;
