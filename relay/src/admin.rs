@@ -18,7 +18,7 @@ use shared::{
     signature::same,
 };
 
-use crate::{App, receive};
+use crate::{App, limits, receive};
 
 /// The most deliveries in one answer.
 const MOST: usize = 500;
@@ -30,6 +30,7 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
         return ApiError::new(StatusCode::FORBIDDEN, "admin_closed", message).into_response();
     };
     if bearer(request.headers()).is_some_and(|sent| same(token, sent)) {
+        limits::proven(request.extensions());
         return next.run(request).await;
     }
     ApiError::unauthorized("send `Authorization: Bearer` with RELAY_ADMIN_TOKEN").into_response()

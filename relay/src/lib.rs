@@ -13,6 +13,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub mod config;
+pub mod limits;
 pub mod routes;
 
 pub mod github;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub queue: Queue,
     /// Memory for bodies that are being received.
     pub body_memory: BodyMemory,
+    /// Who may send how much.
+    pub limits: limits::Limits,
     /// What is known of the targets.
     pub targets: Vec<TargetStatus>,
     /// How the search for missed deliveries is.
@@ -112,8 +115,9 @@ impl Relay {
             followers.push(follower);
         }
         let body_memory = BodyMemory::new(config.args.limits.max_body_memory);
+        let limits = limits::Limits::new(&config.args.limits);
         let missed = Missed::new(queue.clone(), &config.missed)?;
-        let shared = Shared { config, queue, body_memory, targets, missed: missed.state() };
+        let shared = Shared { config, queue, body_memory, limits, targets, missed: missed.state() };
         Ok(Self { app: App(Arc::new(shared)), workers, followers, missed })
     }
 
@@ -138,7 +142,7 @@ impl Relay {
         tasks.spawn(serve(
             metrics_listener,
             metrics,
-            Limits { connections: 16, ..Limits::default() },
+            Limits { name: "metrics", connections: 16, ..Limits::default() },
             stop.clone(),
         ));
         for worker in self.workers {

@@ -22,6 +22,7 @@ use shared::{
 use crate::{
     App,
     github::{self, PayloadError, Received},
+    limits,
     targets::{CLAUDE, Decision},
 };
 
@@ -49,6 +50,7 @@ async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Res
     let encoding = github::encoding(&parts.headers).map_err(refuse)?;
     // What was read keeps its share of the memory until the event is stored.
     let (body, _share) = verified(app, &parts.headers, body).await?;
+    limits::proven(&parts.extensions);
     let meta = github::meta(&parts.headers).map_err(refuse)?;
     tracing::Span::current().record("delivery", &meta.delivery);
     let digest = signature::digest(body.as_ref());

@@ -42,7 +42,7 @@ pub struct ServiceArgs {
     /// File with RELAY_SIGNING_KEY
     #[arg(long, env = "RELAY_SIGNING_KEY_FILE", value_name = "FILE")]
     pub relay_signing_key_file: Option<PathBuf>,
-    /// Most connections open at a time
+    /// Most connections open at a time; beyond, the one that has kept the service waiting for the longest time is closed
     #[arg(long, env = "MAX_CONNECTIONS", default_value = "4096", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
     /// How log lines are written

@@ -13,6 +13,7 @@ use crate::github::{GitHub, sha_of};
 use crate::journey::{self, Journey};
 use crate::ollama::{Model, Ollama};
 use crate::scenario::{REVIEWER_TOKEN, Scenario};
+use crate::slow_clients::{self, SlowClients};
 use crate::webhook::{self, Delivery, delivery_id};
 
 /// Stand-ins for GitHub, Anthropic and Ollama, and GitHub's webhooks.
@@ -33,6 +34,8 @@ enum Command {
     Journey(Box<Journey>),
     /// Measures the relay; see scripts/bench.sh.
     Bench(Box<Bench>),
+    /// Holds slow connections against a relay of its own; fails unless every webhook is accepted all the same.
+    SlowClients(SlowClients),
 }
 
 /// Ports; 0 takes any free one.
@@ -98,6 +101,7 @@ impl Cli {
             Command::Webhook(args) => send_webhook(&args).await,
             Command::Journey(args) => journey::run(&args).await,
             Command::Bench(args) => tokio::task::spawn_blocking(move || bench::run(&args)).await?,
+            Command::SlowClients(args) => slow_clients::run(&args).await,
         }
     }
 }

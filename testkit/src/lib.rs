@@ -16,4 +16,5 @@ pub mod scenario;
 mod server;
 mod shape;
 pub mod sshd;
+pub mod slow_clients;
 pub mod webhook;

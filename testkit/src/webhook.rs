@@ -15,7 +15,7 @@ pub use self::events::{
 };
 
 /// GitHub gives up on a delivery after this long.
-const GITHUBS_PATIENCE: Duration = Duration::from_secs(10);
+pub const GITHUBS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a hook sends its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,14 @@ impl Delivery {
     /// # Errors
     /// If nobody answers in time.
     pub async fn send(&self, url: &str, secret: &str) -> anyhow::Result<Answer> {
-        let client = shared::client::http(Some(GITHUBS_PATIENCE))?;
+        self.send_by(&shared::client::http(Some(GITHUBS_PATIENCE))?, url, secret).await
+    }
+
+    /// Sends it once by this client.
+    ///
+    /// # Errors
+    /// If nobody answers in the client's time.
+    pub async fn send_by(&self, client: &reqwest::Client, url: &str, secret: &str) -> anyhow::Result<Answer> {
         let started = Instant::now();
         let mut request = client.post(url).body(self.body.clone());
         for (name, value) in self.headers(secret) {
