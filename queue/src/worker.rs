@@ -290,8 +290,6 @@ impl Worker {
             reason,
             "lane paused; nothing is lost, it goes on when the other side is back"
         );
-        let paused = metrics::gauge!("ai_relay_lane_paused", "lane" => self.lane.clone());
-        paused.set(1.0);
         self.status.send_replace(LaneStatus { paused: Some(reason), since: Some(self.queue.now()) });
         loop {
             let delay = self.options.probe.delay(*failures, self.queue.now());
@@ -309,7 +307,6 @@ impl Worker {
             *failures = failures.saturating_add(1);
         }
         tracing::info!(lane = self.lane, "lane goes on");
-        paused.set(0.0);
         self.status.send_replace(LaneStatus::default());
     }
 }
