@@ -18,7 +18,7 @@ use shared::{
     signature::same,
 };
 
-use crate::{App, limits, receive};
+use crate::{App, dispatch::DELIVERED, limits, receive, targets::TEST_EVENT};
 
 /// The most deliveries in one answer.
 const MOST: usize = 500;
@@ -81,7 +81,7 @@ pub struct DeliveryView {
 pub struct TargetView {
     /// The target.
     pub target: String,
-    /// `pending`, `leased`, `handed_over`, `dead`, or the outcome's state.
+    /// `pending`, `leased`, `handed_over`, `delivered`, `dead`, or the outcome's state.
     pub state: String,
     /// Attempts to hand it over.
     pub attempts: u32,
@@ -154,7 +154,7 @@ pub async fn test_webhook(State(app): State<App>) -> Result<Response, ApiError> 
     let envelope = Envelope {
         version: VERSION,
         id: format!("test-{}", uuid::Uuid::new_v4()),
-        event: "relay_test".to_owned(),
+        event: TEST_EVENT.to_owned(),
         action: None,
         received_at: Timestamp::now(),
         redelivery: 0,
@@ -202,8 +202,17 @@ fn target_view(job: JobRecord) -> TargetView {
 
 /// The state that an operator must see first.
 fn overall(targets: &[TargetView]) -> &str {
-    let by_weight =
-        ["dead", "leased", "pending", "handed_over", "partial", "completed", "skipped", "superseded"];
+    let by_weight = [
+        "dead",
+        "leased",
+        "pending",
+        "handed_over",
+        "partial",
+        "completed",
+        DELIVERED,
+        "skipped",
+        "superseded",
+    ];
     let found = by_weight.into_iter().find(|state| targets.iter().any(|target| target.state == *state));
     found.unwrap_or(if targets.is_empty() { "ignored" } else { "unknown" })
 }

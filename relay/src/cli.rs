@@ -52,10 +52,10 @@ pub enum DeliveriesVerb {
 /// Which deliveries to list.
 #[derive(Debug, Args)]
 pub struct List {
-    /// pending, leased, handed_over, completed, partial, skipped, superseded, dead or ignored
+    /// pending, leased, handed_over, delivered, completed, partial, skipped, superseded, dead or ignored
     #[arg(long)]
     state: Option<String>,
-    /// claude or ollama
+    /// claude, ollama, or the name of an extra target
     #[arg(long)]
     target: Option<String>,
     /// owner/name

@@ -44,6 +44,11 @@ async fn report(app: &App) -> Report {
         Err(error) => return report.with("store", Check::fail(format!("the queue cannot be read: {error}"))),
     };
     for lane in lanes {
+        if !app.targets.iter().any(|target| target.name == lane.lane) && lane.pending + lane.leased > 0 {
+            let advice =
+                "events wait for a target that is not configured any more: bring it back into [[targets]]";
+            report = report.with(&format!("target:{}", lane.lane), Check::warn(advice));
+        }
         let age = lane
             .oldest
             .and_then(|oldest| (Timestamp::now() - oldest).total(Unit::Second).ok())
@@ -65,12 +70,13 @@ async fn report(app: &App) -> Report {
 
 fn target_check(target: &TargetStatus) -> Check {
     let paused = target.lane.borrow().paused.clone();
-    match (paused, target.reachable.borrow().clone()) {
-        (Some(reason), _) | (None, Some(Err(reason))) => {
+    let reachable = target.reachable.as_ref().map(|reachable| reachable.borrow().clone());
+    match (paused, reachable) {
+        (Some(reason), _) | (None, Some(Some(Err(reason)))) => {
             Check::warn(format!("away; events wait and nothing is lost: {reason}"))
         }
-        (None, Some(Ok(()))) => Check::pass(),
-        (None, None) => Check::warn("not asked yet"),
+        (None, None | Some(Some(Ok(())))) => Check::pass(),
+        (None, Some(None)) => Check::warn("not asked yet"),
     }
 }
 

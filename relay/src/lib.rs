@@ -5,7 +5,6 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 use anyhow::Context;
 use queue::{LaneStatus, Queue, Worker, WorkerOptions};
 use shared::{
-    client::SignedClient,
     server::{BodyMemory, Limits, serve},
     telemetry,
 };
@@ -30,7 +29,7 @@ pub mod cli;
 pub mod health;
 pub mod table;
 
-use config::Config;
+use config::{Config, Kind};
 use dispatch::Dispatch;
 use missed::Missed;
 use outcomes::{Follower, Reachable};
@@ -60,11 +59,11 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct TargetStatus {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// Whether its lane runs.
     pub lane: watch::Receiver<LaneStatus>,
-    /// Whether it answers.
-    pub reachable: watch::Receiver<Reachable>,
+    /// Whether it answers; of an extra target no more is known than whether its lane runs.
+    pub reachable: Option<watch::Receiver<Reachable>>,
 }
 
 impl Deref for App {
@@ -97,22 +96,23 @@ impl Relay {
         let options = WorkerOptions {
             concurrency: usize::from(config.args.dispatch.dispatch_concurrency),
             timeout: timeout + Duration::from_secs(15),
+            rate: config.args.dispatch.drain_rate,
             ..WorkerOptions::default()
         };
         let (mut workers, mut followers, mut targets) = (Vec::new(), Vec::new(), Vec::new());
         for target in &config.targets {
-            let client =
-                SignedClient::new(target.service, target.url.clone(), config.signing_keys.clone(), timeout)?;
-            let handler = Arc::new(Dispatch::new(target.name, client.clone(), target.path));
-            let worker = Worker::new(queue.clone(), target.name, handler, options);
-            let follower = Follower::new(queue.clone(), target.name, client);
+            let client = dispatch::client(target, timeout)?;
+            let handler = Arc::new(Dispatch::new(target, client.clone()));
+            let worker = Worker::new(queue.clone(), &target.name, handler, options);
+            let tells = matches!(target.kind, Kind::Endpoint { .. });
+            let follower = tells.then(|| Follower::new(queue.clone(), &target.name, client));
             targets.push(TargetStatus {
-                name: target.name,
+                name: target.name.clone(),
                 lane: worker.status(),
-                reachable: follower.reachable(),
+                reachable: follower.as_ref().map(Follower::reachable),
             });
             workers.push(worker);
-            followers.push(follower);
+            followers.extend(follower);
         }
         let body_memory = BodyMemory::new(config.args.limits.max_body_memory);
         let limits = limits::Limits::new(&config.args.limits);
