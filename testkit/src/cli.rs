@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::anthropic::{self, Anthropic};
 use crate::bench::{self, Bench};
+use crate::crash::{self, Crash};
 use crate::github::{GitHub, sha_of};
 use crate::journey::{self, Journey};
 use crate::ollama::{Model, Ollama};
@@ -33,6 +34,8 @@ enum Command {
     Journey(Box<Journey>),
     /// Measures the relay; see scripts/bench.sh.
     Bench(Box<Bench>),
+    /// Kills and hurts the real relay under load and counts what is lost or handed over twice.
+    Crash(Box<Crash>),
 }
 
 /// Ports; 0 takes any free one.
@@ -98,6 +101,7 @@ impl Cli {
             Command::Webhook(args) => send_webhook(&args).await,
             Command::Journey(args) => journey::run(&args).await,
             Command::Bench(args) => tokio::task::spawn_blocking(move || bench::run(&args)).await?,
+            Command::Crash(args) => crash::run(&args).await,
         }
     }
 }

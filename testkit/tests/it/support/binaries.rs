@@ -2,10 +2,8 @@
 
 use std::{
     fs::File,
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
 };
 
 use super::{Site, World, until};
@@ -29,18 +27,9 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// A port that stays free while its service is down: below the range from which the kernel takes ports for outgoing
-/// connections, and apart for tests that run at the same time.
+/// A port that stays free while its service is down.
 pub fn port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let offset =
-            u16::try_from(std::process::id() % 100).unwrap() * 80 + NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 20_000 + offset % 10_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+    testkit::port::free().unwrap()
 }
 
 impl Process {
