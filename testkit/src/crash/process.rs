@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
@@ -24,6 +25,8 @@ const ADMIN_TOKEN: &str = "an-admin-token-for-the-crash-test";
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a stop by SIGTERM may take: its hand-overs have 8 s to finish.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// Stands in the log before each run.
+const STARTED: &str = "--- started";
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(4);
 
@@ -96,7 +99,8 @@ impl Relay {
 
     /// Starts it and does not wait for it.
     pub(super) fn spawn(&mut self) -> anyhow::Result<()> {
-        let log = File::options().create(true).append(true).open(&self.log)?;
+        let mut log = File::options().create(true).append(true).open(&self.log)?;
+        writeln!(log, "{STARTED}")?;
         let child = self.command(&[]).stdout(Stdio::null()).stderr(log).spawn();
         self.child = Some(child.with_context(|| format!("{} cannot be started", self.binary.display()))?);
         Ok(())
@@ -138,6 +142,7 @@ impl Relay {
             ("DISPATCH_TIMEOUT", &timeout),
             ("LOG_FORMAT", "text"),
             ("RUST_LOG", "warn"),
+            ("NO_COLOR", "1"),
         ];
         command.env_clear().envs(settings).env("DATA_DIR", &self.data);
         command.envs(self.surroundings.iter().cloned()).args(verb).stdin(Stdio::null());
@@ -243,11 +248,12 @@ impl Relay {
         answer.json().await.with_context(|| format!("{path} is no JSON"))
     }
 
-    /// The end of its log.
+    /// The error that it ended with, or the end of its log.
     pub(super) fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().rev().take(3).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+        let last_run = log.rsplit(STARTED).next().unwrap_or_default().trim();
+        let error = last_run.lines().find(|line| line.starts_with("error: "));
+        error.or(last_run.lines().last()).unwrap_or_default().to_owned()
     }
 
     /// Whether its log has this text.
