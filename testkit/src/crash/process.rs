@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::book::{Part, Shown};
-use crate::port::port;
+use crate::port;
 
 /// The hook's secret in all these runs.
 pub(super) const WEBHOOK_SECRET: &str = "a-webhook-secret-for-the-crash-test";
@@ -74,7 +74,7 @@ impl Relay {
             data,
             log,
             targets,
-            port: port(),
+            port: port::free()?,
             http,
             child: None,
             surroundings: Vec::new(),

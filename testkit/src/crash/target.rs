@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     control::{Cut, lock},
-    port::port,
+    port,
 };
 
 /// A key that the relay does not know.
@@ -102,7 +102,7 @@ impl Target {
             lane,
             service,
             path,
-            address: SocketAddr::from(([127, 0, 0, 1], port())),
+            address: SocketAddr::from(([127, 0, 0, 1], port::free()?)),
             keys: SigningKeys::parse(&SIGNING_KEY.into())?,
             strangers: SigningKeys::parse(&STRANGERS_KEY.into())?,
             mode: watch::Sender::new(Mode::Well),
