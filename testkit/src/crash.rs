@@ -25,7 +25,7 @@ use self::{bench::Settings, faults::Fault, row::Row};
 /// Name of the rounds of kills, beside the faults'.
 const KILLS: &str = "kill";
 /// Faults at a time: most of their time is waiting.
-const AT_A_TIME: usize = 3;
+const AT_A_TIME: usize = 6;
 
 /// What is done, and to which binary.
 #[derive(Debug, clap::Args)]

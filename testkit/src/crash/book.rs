@@ -4,6 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::ledger::Ledger;
 
+/// Where an acknowledged delivery is that the relay does not show at all.
+pub(super) const UNKNOWN: &str = "the relay does not know it";
+
 /// The last that a sender heard of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -172,7 +175,7 @@ fn missing(
     ledgers: &[(&str, &Ledger)],
 ) {
     let Some(shown) = shown else {
-        account.lost.push(format!("{id} → the relay does not know it"));
+        account.lost.push(format!("{id} → {UNKNOWN}"));
         return;
     };
     let wanted: BTreeSet<&str> =

@@ -8,7 +8,7 @@ mod ill_target;
 use std::time::Duration;
 
 use self::damage::Place;
-use super::{bench::Settings, row::Row, target::Mode};
+use super::{bench::Settings, process::FINDINGS, row::Row, target::Mode};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -71,10 +71,11 @@ impl Fault {
     }
 }
 
-/// Text for the table: one line, not too long.
+/// For the table: the first finding of a health report, on one line and not too long.
 fn short(text: &str) -> String {
-    const LONGEST: usize = 400;
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    const LONGEST: usize = 300;
+    let first = text.split(FINDINGS).next().unwrap_or_default();
+    let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
     let cut = line.floor_char_boundary(LONGEST);
     if cut < line.len() { format!("{}…", &line[..cut]) } else { line }
 }

@@ -25,6 +25,8 @@ const ADMIN_TOKEN: &str = "an-admin-token-for-the-crash-test";
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a stop by SIGTERM may take: its hand-overs have 8 s to finish.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// Stands between two findings of a health report.
+pub(super) const FINDINGS: &str = " · ";
 /// Stands in the log before each run.
 const STARTED: &str = "--- started";
 /// Between two looks.
@@ -200,7 +202,7 @@ impl Relay {
         Some(self.http.get(self.url(path)).send().await.ok()?.status().as_u16())
     }
 
-    /// Status and text of `GET /health`'s findings, worst part first: `component: output`.
+    /// Status and text of `GET /health`'s findings, what fails first: `component: output`.
     pub(super) async fn health(&self) -> anyhow::Result<(u16, String)> {
         let answer = self.http.get(self.url("/health")).send().await.context("/health does not answer")?;
         let status = answer.status().as_u16();
@@ -214,7 +216,7 @@ impl Relay {
         }
         said.sort();
         let said: Vec<String> = said.into_iter().map(|(_, text)| text).collect();
-        Ok((status, said.join(" · ")))
+        Ok((status, said.join(FINDINGS)))
     }
 
     /// Every delivery that the relay knows.
@@ -251,9 +253,11 @@ impl Relay {
     /// The error that it ended with, or the end of its log.
     pub(super) fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let last_run = log.rsplit(STARTED).next().unwrap_or_default().trim();
-        let error = last_run.lines().find(|line| line.starts_with("error: "));
-        error.or(last_run.lines().last()).unwrap_or_default().to_owned()
+        let last_run = log.rsplit(STARTED).next().unwrap_or_default();
+        match last_run.rfind("\nerror: ") {
+            Some(start) => last_run[start..].trim().to_owned(),
+            None => last_run.trim().lines().last().unwrap_or_default().to_owned(),
+        }
     }
 
     /// Whether its log has this text.

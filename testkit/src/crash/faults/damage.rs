@@ -12,6 +12,7 @@ use fastrand::Rng;
 use super::short;
 use crate::crash::{
     bench::{Bench, Settings},
+    book::UNKNOWN,
     process::until,
     row::Row,
     target::Mode,
@@ -41,10 +42,10 @@ pub(super) async fn run(name: &'static str, settings: &Settings, place: Place) -
     bench.relay.start().await?;
     bench.send(120).await?;
     succeeds(&bench, &["backup", &backup]).await?;
-    match place {
-        // After a clean stop everything is in the file itself.
-        Place::Header | Place::Page => bench.relay.stop().await?,
-        Place::Wal => bench.relay.kill(),
+    bench.relay.kill();
+    if place != Place::Wal {
+        // What is in the log as well is not read from the file. A backup has no log.
+        succeeds(&bench, &["restore", &backup, "--replace"]).await?;
     }
     overwrite(&bench, place, settings.seed)?;
     let mut row = Row::new(name, "120 events, backup, random bytes written over it, start, restore, start");
@@ -52,6 +53,12 @@ pub(super) async fn run(name: &'static str, settings: &Settings, place: Place) -
     row.expect(said.contains("damaged"), "the damage is not said");
     row.expect(said.contains("relay restore"), "`relay restore` is not named");
     row.said = short(&said);
+    if !bench.relay.has_ended()
+        && let Ok(account) = bench.account().await
+    {
+        let unknown = account.lost.iter().filter(|lost| lost.ends_with(UNKNOWN)).count();
+        row.expect(unknown == 0, &format!("{unknown} acknowledged events were gone until the restore"));
+    }
     bench.relay.kill();
     succeeds(&bench, &["restore", &backup, "--replace"]).await?;
     bench.relay.start().await?;
