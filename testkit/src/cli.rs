@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::anthropic::{self, Anthropic};
 use crate::bench::{self, Bench};
+use crate::crash::{self, Crash};
 use crate::github::{GitHub, sha_of};
 use crate::journey::{self, Journey};
 use crate::ollama::{Model, Ollama};
@@ -36,6 +37,8 @@ enum Command {
     Bench(Box<Bench>),
     /// Holds slow connections against a relay of its own; fails unless every webhook is accepted all the same.
     SlowClients(SlowClients),
+    /// Kills and hurts the real relay under load and counts what is lost or handed over twice.
+    Crash(Box<Crash>),
 }
 
 /// Ports; 0 takes any free one.
@@ -102,6 +105,7 @@ impl Cli {
             Command::Journey(args) => journey::run(&args).await,
             Command::Bench(args) => tokio::task::spawn_blocking(move || bench::run(&args)).await?,
             Command::SlowClients(args) => slow_clients::run(&args).await,
+            Command::Crash(args) => crash::run(&args).await,
         }
     }
 }
