@@ -16,6 +16,7 @@ use shared::{
     event::{Envelope, Subject, VERSION},
     server::bearer,
     signature::same,
+    trace::TraceParent,
 };
 
 use crate::{App, receive};
@@ -150,14 +151,17 @@ pub async fn test_webhook(State(app): State<App>) -> Result<Response, ApiError> 
     let payload = RawValue::from_string(r#"{"zen":"A test event of the relay itself."}"#.to_owned());
     let payload = payload
         .map_err(|error| ApiError::bad_request("internal", "the test event is broken").with_source(error))?;
+    let id = format!("test-{}", uuid::Uuid::new_v4());
+    let trace = TraceParent::generate();
+    tracing::Span::current().record("delivery", &id).record("trace_id", trace.trace_id());
     let envelope = Envelope {
         version: VERSION,
-        id: format!("test-{}", uuid::Uuid::new_v4()),
+        id,
         event: "relay_test".to_owned(),
         action: None,
         received_at: Timestamp::now(),
         redelivery: 0,
-        traceparent: Some(receive::new_traceparent()),
+        traceparent: Some(trace.to_string()),
         repository: None,
         sender: None,
         subject: Subject::Other,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use shared::{
     client::{Answer, SignedClient},
     event::Envelope,
+    trace::{self, TraceParent},
 };
 
 /// The word for an event that the far side has taken and not yet finished.
@@ -34,6 +35,16 @@ impl Dispatch {
 impl Handler for Dispatch {
     async fn handle(&self, lease: &Lease) -> Verdict {
         let job = lease.job();
+        trace::within(TraceParent::of_envelope(&job.payload), self.hand_over(job)).await
+    }
+
+    async fn probe(&self) -> bool {
+        matches!(self.client.get("/readyz", Some(PROBE_TIMEOUT)).await, Ok(answer) if answer.is_success())
+    }
+}
+
+impl Dispatch {
+    async fn hand_over(&self, job: &Job) -> Verdict {
         let body = match body(job) {
             Ok(body) => body,
             Err(error) => {
@@ -53,10 +64,6 @@ impl Handler for Dispatch {
                 self.verdict(&answer)
             }
         }
-    }
-
-    async fn probe(&self) -> bool {
-        matches!(self.client.get("/readyz", Some(PROBE_TIMEOUT)).await, Ok(answer) if answer.is_success())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Once, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::RETRY_AFTER};
 use jiff::Timestamp;
 use thiserror::Error;
 use url::Url;
@@ -11,6 +11,7 @@ use url::Url;
 use crate::{
     error::chain,
     signature::{self, SignatureError, SigningKeys},
+    trace,
 };
 
 /// Establishing a connection, to anywhere: a tunnel that hangs is found soon.
@@ -195,7 +196,7 @@ impl SignedClient {
             (signature::SIGNATURE, signed.signature),
             ("content-type", "application/json".to_owned()),
         ];
-        let mut headers = HeaderMap::new();
+        let mut headers = trace_headers();
         for (name, value) in values {
             // An id that cannot be a header value leaves the header out; the other side then refuses the request.
             if let Ok(value) = HeaderValue::from_str(&value) {
@@ -205,6 +206,12 @@ impl SignedClient {
         headers.insert(signature::TIMESTAMP, HeaderValue::from(signed.timestamp));
         headers
     }
+}
+
+/// What an outgoing call says of the trace that it is made for: its `traceparent`, with a span id of its own.
+pub fn trace_headers() -> HeaderMap {
+    let value = trace::current().and_then(|trace| HeaderValue::from_str(&trace.child().to_string()).ok());
+    value.map(|value| (HeaderName::from_static(trace::HEADER), value)).into_iter().collect()
 }
 
 /// `Retry-After` in seconds, at most an hour (RFC 9110, section 10.2.3; its date form is not used by our targets).

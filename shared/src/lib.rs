@@ -15,3 +15,4 @@ pub mod health;
 pub mod server;
 pub mod service;
 pub mod telemetry;
+pub mod trace;

@@ -22,8 +22,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, ServiceExt};
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
+use tracing::field::Empty;
 
-use crate::error::ApiError;
+use crate::{error::ApiError, trace::TraceParent};
 
 /// What a listener allows. Body limits belong to the routes, which know what they take: see [`read_body`].
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +133,13 @@ fn harden(
     let trace = TraceLayer::new_for_http()
         .make_span_with(|request: &Request<Body>| {
             // The path without its query: a query may hold what somebody searches for.
-            tracing::info_span!("http", method = %request.method(), path = request.uri().path(), delivery = tracing::field::Empty)
+            tracing::info_span!(
+                "http",
+                method = %request.method(),
+                path = request.uri().path(),
+                delivery = Empty,
+                trace_id = TraceParent::of_headers(request.headers()).map(|trace| trace.trace_id())
+            )
         })
         .on_request(())
         .on_failure(());
