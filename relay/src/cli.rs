@@ -11,9 +11,10 @@ use shared::{client, service::Verb};
 use url::Url;
 
 use crate::{
-    admin::{DeliveryView, ListAnswer},
+    admin::ListAnswer,
     config::{RelayArgs, admin_token},
     table,
+    view::DeliveryView,
 };
 
 /// What the relay's program can do.

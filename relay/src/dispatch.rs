@@ -11,6 +11,8 @@ use shared::{
     trace::{self, TraceParent},
 };
 
+use crate::metrics;
+
 /// The word for an event that the far side has taken and not yet finished.
 pub const HANDED_OVER: &str = "handed_over";
 /// How long a target may take to say that it can take events.
@@ -35,7 +37,9 @@ impl Dispatch {
 impl Handler for Dispatch {
     async fn handle(&self, lease: &Lease) -> Verdict {
         let job = lease.job();
-        trace::within(TraceParent::of_envelope(&job.payload), self.hand_over(job)).await
+        let verdict = trace::within(TraceParent::of_envelope(&job.payload), self.hand_over(job)).await;
+        metrics::handover(self.target, &verdict);
+        verdict
     }
 
     async fn probe(&self) -> bool {
@@ -57,10 +61,7 @@ impl Dispatch {
             Err(error) if self.probe().await => Verdict::Retry { error: error.to_string(), after: None },
             Err(error) => Verdict::Away { reason: error.to_string() },
             Ok(answer) => {
-                let waited = jiff::Timestamp::now() - job.received_at;
-                let seconds = waited.total(jiff::Unit::Second).unwrap_or(0.0);
-                metrics::histogram!("ai_relay_handover_duration_seconds", "target" => self.target)
-                    .record(seconds);
+                metrics::answered(self.target, job.received_at);
                 self.verdict(&answer)
             }
         }

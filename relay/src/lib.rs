@@ -23,13 +23,19 @@ pub mod dispatch;
 pub mod outcomes;
 
 pub mod admin;
+pub mod stream;
+pub mod view;
+
 pub mod cli;
-pub mod health;
 pub mod table;
+
+pub mod health;
+pub mod metrics;
 
 use config::Config;
 use dispatch::Dispatch;
 use outcomes::{Follower, Reachable};
+use stream::Streams;
 
 /// What the routes share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -46,6 +52,8 @@ pub struct Shared {
     pub body_memory: BodyMemory,
     /// What is known of the targets.
     pub targets: Vec<TargetStatus>,
+    /// Room for readers of the live stream.
+    pub streams: Streams,
 }
 
 /// What is known of a target.
@@ -106,7 +114,9 @@ impl Relay {
             followers.push(follower);
         }
         let body_memory = BodyMemory::new(config.args.limits.max_body_memory);
-        Ok(Self { app: App(Arc::new(Shared { config, queue, body_memory, targets })), workers, followers })
+        let streams = Streams::default();
+        let shared = Shared { config, queue, body_memory, targets, streams };
+        Ok(Self { app: App(Arc::new(shared)), workers, followers })
     }
 
     /// What the routes share.
@@ -124,12 +134,14 @@ impl Relay {
         let metrics_listener = TcpListener::bind(args.metrics_listen)
             .await
             .with_context(|| format!("cannot listen on METRICS_LISTEN {}", args.metrics_listen))?;
-        let metrics = routes::metrics(self.app.clone(), telemetry::metrics()?);
+        let scrape = routes::metrics(self.app.clone(), telemetry::metrics()?);
+        metrics::start(&self.app);
         tracing::info!(address = %listener.local_addr()?, "the relay takes webhooks at /github-webhook");
         let tasks = TaskTracker::new();
+        tasks.spawn(self.app.streams.end_with(stop.clone()));
         tasks.spawn(serve(
             metrics_listener,
-            metrics,
+            scrape,
             Limits { connections: 16, ..Limits::default() },
             stop.clone(),
         ));

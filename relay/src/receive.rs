@@ -23,6 +23,7 @@ use shared::{
 use crate::{
     App,
     github::{self, PayloadError, Received},
+    metrics,
     targets::{CLAUDE, Decision},
 };
 
@@ -37,8 +38,7 @@ pub async fn github_webhook(State(app): State<App>, request: Request<Body>) -> R
         Ok((status, _)) => *status,
         Err(error) => error.code(),
     };
-    metrics::counter!("ai_relay_webhooks_total", "result" => result).increment(1);
-    metrics::histogram!("ai_relay_webhook_duration_seconds").record(started.elapsed().as_secs_f64());
+    metrics::webhook(result, started.elapsed());
     match answer {
         Ok((_, response)) => response,
         Err(error) => error.into_response(),
@@ -56,6 +56,7 @@ async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Res
     let encoding = github::encoding(&parts.headers).map_err(refuse)?;
     // What was read keeps its share of the memory until the event is stored.
     let (body, _share) = verified(app, &parts.headers, body).await?;
+    metrics::webhook_body(body.as_ref().len());
     let digest = signature::digest(body.as_ref());
     let meta = meta.map_err(refuse)?;
     match github::parse(meta, encoding, &body, Timestamp::now(), Some(trace.to_string())).map_err(refuse)? {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::admin::{DeliveryView, TargetView};
+use crate::view::{DeliveryView, TargetView};
 
 /// A table of deliveries, newest first.
 pub fn list(deliveries: &[DeliveryView]) -> String {
