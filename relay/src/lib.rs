@@ -27,6 +27,7 @@ pub mod stream;
 pub mod view;
 
 pub mod cli;
+pub mod sse;
 pub mod table;
 
 pub mod health;

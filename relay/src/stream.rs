@@ -69,15 +69,21 @@ impl Streams {
 /// One reader.
 struct Reader {
     app: App,
-    touched: Receiver<Arc<str>>,
-    /// What to tell next.
-    waiting: VecDeque<Arc<str>>,
+    changes: Changes,
     /// Events told; none before `hello`.
     told: u64,
     _slot: OwnedSemaphorePermit,
 }
 
+/// What a reader has not been told yet.
+struct Changes {
+    touched: Receiver<Arc<str>>,
+    ended: CancellationToken,
+    waiting: VecDeque<Arc<str>>,
+}
+
 /// What woke a reader.
+#[derive(Debug, PartialEq, Eq)]
 enum Woken {
     Changes,
     Lagged,
@@ -93,7 +99,8 @@ pub async fn stream(State(app): State<App>) -> Result<Response, ApiError> {
     // Before the counts are read, so that nothing falls between the two.
     let touched = app.queue.touched();
     let hello = hello(&app).await?;
-    let reader = Reader { app, touched, waiting: VecDeque::new(), told: 0, _slot: slot };
+    let changes = Changes { touched, ended: app.streams.ended.clone(), waiting: VecDeque::new() };
+    let reader = Reader { app, changes, told: 0, _slot: slot };
     let events = stream::unfold((Some(hello), reader), async |(hello, mut reader)| {
         let event = match hello {
             Some(hello) => hello,
@@ -126,19 +133,19 @@ impl Reader {
     /// The next event; `None` when the relay stops.
     async fn next(&mut self) -> Option<Event> {
         loop {
-            while let Some(id) = self.waiting.pop_front() {
+            while let Some(id) = self.changes.waiting.pop_front() {
                 match self.app.queue.find(&id).await {
                     Ok(Some(record)) => return Some(self.delivery(record)),
                     // Pruned since.
                     Ok(None) => {}
                     Err(error) => {
                         tracing::warn!(%error, "a reader of the stream has to list again");
-                        self.waiting.clear();
+                        self.changes.waiting.clear();
                         return Some(reset());
                     }
                 }
             }
-            match self.gather().await {
+            match self.changes.gather().await {
                 Woken::Changes => {}
                 Woken::Lagged => return Some(reset()),
                 Woken::Ended => return None,
@@ -146,14 +153,22 @@ impl Reader {
         }
     }
 
+    fn delivery(&self, mut record: queue::Record) -> Event {
+        for job in &mut record.jobs {
+            job.history.clear();
+        }
+        event("delivery", &view::delivery(&self.app, record))
+    }
+}
+
+impl Changes {
     /// Waits for a change, and a moment longer for more of them.
     async fn gather(&mut self) -> Woken {
-        let ended = self.app.streams.ended.clone();
         let mut until = None;
         loop {
             let touched = match until {
                 None => tokio::select! {
-                    () = ended.cancelled() => return Woken::Ended,
+                    () = self.ended.cancelled() => return Woken::Ended,
                     touched = self.touched.recv() => touched,
                 },
                 Some(until) => match timeout_at(until, self.touched.recv()).await {
@@ -176,13 +191,6 @@ impl Reader {
             until.get_or_insert_with(|| Instant::now() + GATHER);
         }
     }
-
-    fn delivery(&self, mut record: queue::Record) -> Event {
-        for job in &mut record.jobs {
-            job.history.clear();
-        }
-        event("delivery", &view::delivery(&self.app, record))
-    }
 }
 
 fn reset() -> Event {
@@ -192,4 +200,55 @@ fn reset() -> Event {
 /// An event whose data is one line of JSON, which has no line breaks of its own.
 fn event(name: &str, data: &impl Serialize) -> Event {
     Event::default().event(name).data(serde_json::to_string(data).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::broadcast;
+
+    use super::*;
+
+    fn changes(most: usize) -> (broadcast::Sender<Arc<str>>, Changes) {
+        let (sender, touched) = broadcast::channel(most);
+        (sender, Changes { touched, ended: CancellationToken::new(), waiting: VecDeque::new() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_of_one_delivery_in_a_moment_are_told_once() {
+        let (sender, mut changes) = changes(16);
+        for id in ["a", "b", "a", "a"] {
+            sender.send(id.into()).unwrap();
+        }
+        let started = Instant::now();
+        assert_eq!(changes.gather().await, Woken::Changes);
+        assert_eq!(changes.waiting, [Arc::from("a"), Arc::from("b")]);
+        assert_eq!(started.elapsed(), GATHER);
+        changes.waiting.clear();
+        sender.send("a".into()).unwrap();
+        assert_eq!(changes.gather().await, Woken::Changes);
+        assert_eq!(changes.waiting, [Arc::from("a")], "a later change is told again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_is_too_slow_lists_again() {
+        let (sender, mut changes) = changes(2);
+        for id in ["a", "b", "c", "d"] {
+            sender.send(id.into()).unwrap();
+        }
+        assert_eq!(changes.gather().await, Woken::Lagged);
+        assert!(changes.waiting.is_empty());
+        assert_eq!(changes.gather().await, Woken::Changes, "it goes on with what is left");
+        changes.ended.cancel();
+        assert_eq!(changes.gather().await, Woken::Ended);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn much_at_once_is_told_in_parts() {
+        let (sender, mut changes) = changes(1024);
+        for n in 0..=MOST_GATHERED {
+            sender.send(n.to_string().into()).unwrap();
+        }
+        assert_eq!(changes.gather().await, Woken::Changes);
+        assert_eq!(changes.waiting.len(), MOST_GATHERED);
+    }
 }

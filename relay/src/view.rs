@@ -124,8 +124,17 @@ fn paused(app: &App, lane: &str) -> Option<Paused> {
 
 /// The state that an operator must see first.
 fn overall(targets: &[TargetView]) -> &str {
-    let by_weight =
-        ["dead", "leased", "pending", "handed_over", "discarded", "partial", "completed", "skipped", "superseded"];
+    let by_weight = [
+        "dead",
+        "leased",
+        "pending",
+        "handed_over",
+        "discarded",
+        "partial",
+        "completed",
+        "skipped",
+        "superseded",
+    ];
     let found = by_weight.into_iter().find(|state| targets.iter().any(|target| target.state == *state));
     found.unwrap_or(if targets.is_empty() { "ignored" } else { "unknown" })
 }

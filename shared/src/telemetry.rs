@@ -39,8 +39,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Seconds; from a queue put, past the 10 that GitHub waits, to an event that waited for a Mac over the weekend.
 const DURATION_BUCKETS: [f64; 20] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 1800.0,
-    7200.0, 43_200.0, 172_800.0,
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0,
+    1800.0, 7200.0, 43_200.0, 172_800.0,
 ];
 
 /// Bytes; up to the 25 MiB that GitHub sends at the most.
