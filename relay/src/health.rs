@@ -43,10 +43,9 @@ async fn report(app: &App) -> Report {
     }
     match app.queue.usage().await {
         Ok(usage) => {
-            let limit = app.config.args.limits.max_backlog;
             report = report
-                .with("store:backlog", backlog_check(usage.open_jobs, limit))
-                .with("store:backlog-bytes", Check::pass().observed(usage.open_bytes, "bytes"))
+                .with("store:backlog", backlog_check(usage.open_jobs, app.backlog.jobs, "jobs"))
+                .with("store:backlog-size", backlog_check(usage.open_bytes, app.backlog.bytes, "bytes"))
                 .with("store:size", Check::pass().observed(usage.store_bytes, "bytes"));
         }
         Err(error) => return report.with("store", unreadable(&error)),
@@ -80,15 +79,15 @@ fn unreadable(error: &queue::Error) -> Check {
 }
 
 /// Soon enough before webhooks are refused to bring the targets back.
-fn backlog_check(open: u64, limit: u64) -> Check {
+fn backlog_check(open: u64, limit: u64, unit: &str) -> Check {
     let check = if open.saturating_mul(100) >= limit.saturating_mul(WARN_PERCENT) {
         Check::warn(format!(
-            "{open} of {limit} jobs wait; at {limit} (MAX_BACKLOG) webhooks are answered 503: bring the targets back, or `relay deliveries discard` what nobody needs"
+            "{open} of {limit} {unit} wait; at the limit webhooks are answered 503: bring the targets back, or `relay deliveries discard` what nobody needs"
         ))
     } else {
         Check::pass()
     };
-    check.observed(open, "jobs")
+    check.observed(open, unit)
 }
 
 fn target_check(target: &TargetStatus) -> Check {
@@ -110,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_backlog_that_is_nearly_full_is_a_warning() {
-        let status = |open, limit| backlog_check(open, limit).status;
+        let status = |open, limit| backlog_check(open, limit, "jobs").status;
         assert_eq!([status(0, 1), status(79, 100), status(399_999, 500_000)], [Status::Pass; 3]);
         assert_eq!([status(80, 100), status(100, 100), status(2, 2)], [Status::Warn; 3]);
     }

@@ -51,10 +51,21 @@ pub struct Shared {
     pub queue: Queue,
     /// Memory for bodies that are being received.
     pub body_memory: BodyMemory,
+    /// How much may wait before webhooks are refused.
+    pub backlog: Backlog,
     /// What is known of the targets.
     pub targets: Vec<TargetStatus>,
     /// Room for readers of the live stream.
     pub streams: Streams,
+}
+
+/// How much may wait before webhooks are refused.
+#[derive(Debug, Clone, Copy)]
+pub struct Backlog {
+    /// Unfinished jobs.
+    pub jobs: u64,
+    /// Bytes of their stored payloads.
+    pub bytes: u64,
 }
 
 /// What is known of a target.
@@ -91,6 +102,7 @@ impl Relay {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let options =
             queue::Options { most_open: config.args.limits.max_backlog, ..queue::Options::default() };
+        let backlog = Backlog { jobs: options.most_open, bytes: options.most_open_bytes };
         let queue = queue::open(&config.args.service.queue_url(), options).await?;
         let timeout = Duration::from_secs(config.args.dispatch.dispatch_timeout);
         // The handler's own limit is the client's, and that of its probe; the worker's only catches what they do not.
@@ -116,7 +128,7 @@ impl Relay {
         }
         let body_memory = BodyMemory::new(config.args.limits.max_body_memory);
         let streams = Streams::default();
-        let shared = Shared { config, queue, body_memory, targets, streams };
+        let shared = Shared { config, queue, body_memory, backlog, targets, streams };
         Ok(Self { app: App(Arc::new(shared)), workers, followers })
     }
 

@@ -24,8 +24,10 @@ pub const QUEUE_JOBS: &str = "ai_relay_queue_jobs";
 pub const OLDEST_AGE: &str = "ai_relay_queue_oldest_age_seconds";
 /// Unfinished jobs at which webhooks are refused.
 pub const BACKLOG_LIMIT: &str = "ai_relay_backlog_limit_jobs";
-/// Bytes of the events that are not finished.
+/// Bytes of the stored payloads of unfinished jobs.
 pub const BACKLOG_BYTES: &str = "ai_relay_backlog_bytes";
+/// The bytes of them at which webhooks are refused.
+pub const BACKLOG_LIMIT_BYTES: &str = "ai_relay_backlog_limit_bytes";
 /// Bytes of the store's files.
 pub const STORE_BYTES: &str = "ai_relay_store_bytes";
 /// Attempts to hand an event over, by `target` and `result`.
@@ -38,6 +40,8 @@ pub const LANE_PAUSED: &str = "ai_relay_lane_paused";
 pub const TARGET_UP: &str = "ai_relay_target_up";
 /// What became of events, by `target` and `state`.
 pub const OUTCOMES: &str = "ai_relay_outcomes_total";
+/// Deliveries that GitHub could not make, by what was done about them (`result`).
+pub const MISSED: &str = "ai_relay_missed_deliveries_total";
 /// Which build runs (`version`).
 pub const BUILD_INFO: &str = "ai_relay_build_info";
 /// Readers of the live stream.
@@ -71,9 +75,13 @@ pub fn start(app: &App) {
     describe();
     process::start();
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
-    gauge!(BACKLOG_LIMIT).set(float(app.config.args.limits.max_backlog));
+    gauge!(BACKLOG_LIMIT).set(float(app.backlog.jobs));
+    gauge!(BACKLOG_LIMIT_BYTES).set(float(app.backlog.bytes));
     for result in RESULTS {
         counter!(WEBHOOKS, "result" => result).increment(0);
+    }
+    for result in ["redelivered", "given_up"] {
+        counter!(MISSED, "result" => result).increment(0);
     }
     for target in &app.targets {
         for result in ATTEMPTS {
@@ -92,7 +100,8 @@ fn describe() {
     describe_gauge!(QUEUE_JOBS, "Jobs in the queue by lane and state.");
     describe_gauge!(OLDEST_AGE, "Age of the oldest unfinished event by lane, in seconds.");
     describe_gauge!(BACKLOG_LIMIT, "Unfinished jobs at which webhooks are answered 503.");
-    describe_gauge!(BACKLOG_BYTES, "Bytes of the events that are not finished.");
+    describe_gauge!(BACKLOG_BYTES, "Bytes of the stored payloads of unfinished jobs.");
+    describe_gauge!(BACKLOG_LIMIT_BYTES, "Bytes of such payloads at which webhooks are answered 503.");
     describe_gauge!(STORE_BYTES, "Bytes of the store's files.");
     describe_counter!(HANDOVERS, "Attempts to hand an event over, by what they came to.");
     describe_histogram!(
@@ -102,6 +111,7 @@ fn describe() {
     describe_gauge!(LANE_PAUSED, "1 while a lane waits for its target to come back.");
     describe_gauge!(TARGET_UP, "1 while a target answers.");
     describe_counter!(OUTCOMES, "What became of events, as their targets tell it.");
+    describe_counter!(MISSED, "Deliveries that GitHub could not make, by what was done about them.");
     describe_gauge!(BUILD_INFO, "Always 1; the label names the build that runs.");
     describe_gauge!(STREAMS, "Readers of the live stream.");
 }

@@ -101,8 +101,8 @@ fn standing(delivery: &DeliveryView, target: &TargetView, now: Timestamp) -> Str
         (None, Some(next)) if next > now => {
             let _ = write!(text, ", next in {} ({})", since(now, next), next.strftime("%H:%M:%S UTC"));
         }
-        (None, Some(_)) => text.push_str(", next when its turn comes"),
-        (None, None) => {}
+        _ if target.state == "pending" => text.push_str(", next when its turn comes"),
+        _ => {}
     }
     if let (Some(error), "dead" | "pending") = (&target.error, target.state.as_str()) {
         let _ = write!(text, "\n    the last error: {}", printable(error));
