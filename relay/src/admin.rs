@@ -115,7 +115,7 @@ pub async fn redeliver(
     let sent = app.queue.redeliver(&id, target.as_deref()).await.map_err(unreadable)?;
     let sent = sent.ok_or_else(|| unknown(&id))?;
     if sent.jobs == 0 {
-        let message = "nothing to send again: no rule wanted this event, or it is still on its way";
+        let message = "nothing to send again: no rule wanted this event, it is still on its way, or its payload was given up to make room";
         return Err(ApiError::new(StatusCode::CONFLICT, "nothing_to_redeliver", message));
     }
     let redelivery = sent.count;
