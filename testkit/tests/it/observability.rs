@@ -96,13 +96,14 @@ async fn the_metrics_are_those_of_the_dashboard_and_the_alerts() {
     let site = all.site(&world);
     assert_eq!(site.send(&pull_request(DELIVERY, &scenario, "opened")).await, 202);
     assert_eq!(site.send(&Delivery::new("ping-1", "ping", &webhook::ping(&scenario))).await, 200);
-    let forged = pull_request("forged-1", &scenario, "closed")
-        .send(&format!("{}/github-webhook", site.relay), "another-secret-than-the-relay-has");
-    assert_eq!(forged.await.unwrap().status, 401);
+    let webhooks = format!("{}/github-webhook", site.relay);
+    let forged = pull_request("forged-1", &scenario, "closed");
+    assert_eq!(forged.send(&webhooks, "another-secret-than-the-relay-has").await.unwrap().status, 401);
     journey_is_complete(&world, &site, DELIVERY, &scenario).await;
 
     let text = scrape(&world, &metrics).await;
-    let missing: Vec<_> = used.difference(&names(&text)).collect();
+    let written = names(&text);
+    let missing: Vec<_> = used.difference(&written).collect();
     assert!(missing.is_empty(), "the dashboard or an alert uses {missing:?}, which nobody writes:\n{text}");
     for line in [
         r#"ai_relay_webhooks_total{result="accepted"} 1"#,
