@@ -219,3 +219,19 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds.min(3600)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::TraceParent;
+
+    #[tokio::test]
+    async fn each_call_names_its_trace_with_a_span_of_its_own() {
+        assert!(trace_headers().is_empty(), "no trace, no header");
+        let trace = TraceParent::generate();
+        let named = || TraceParent::of_headers(&trace_headers()).unwrap();
+        let (first, second) = trace::within(Some(trace), async { (named(), named()) }).await;
+        assert!(first != second && first != trace && second != trace);
+        assert_eq!([first.trace_id(), second.trace_id()], [trace.trace_id(), trace.trace_id()]);
+    }
+}

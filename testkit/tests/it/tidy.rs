@@ -90,6 +90,7 @@ fn pure_files_stay_pure() {
         "queue/src/retry.rs",
         "relay/src/github.rs",
         "relay/src/targets.rs",
+        "relay/src/sse.rs",
         "relay/src/table.rs",
         "claude-endpoint/src/diff.rs",
         "claude-endpoint/src/prompt.rs",
