@@ -133,7 +133,7 @@ fn successful(answer: Answer) -> Result<Bytes, MemoryError> {
 
 async fn plain(request: reqwest::RequestBuilder) -> Result<Answer, MemoryError> {
     let unavailable = |error: reqwest::Error| MemoryError::Unavailable(chain(&error.without_url()));
-    let mut response = request.send().await.map_err(unavailable)?;
+    let mut response = request.headers(client::trace_headers()).send().await.map_err(unavailable)?;
     let (status, retry_after) = (response.status().as_u16(), client::retry_after(response.headers()));
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(unavailable)? {

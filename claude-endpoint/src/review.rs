@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use queue::{Finish, Handler, Lease, Queue, Verdict};
 use shared::event::{Envelope, PullRequest, Subject};
+use shared::trace::{self, TraceParent};
 use tokio::sync::Mutex;
 
 use crate::config::Limits;
@@ -254,10 +255,13 @@ impl Journey<'_> {
 #[async_trait]
 impl Handler for Review {
     async fn handle(&self, lease: &Lease) -> Verdict {
-        match self.event(lease).await {
-            Ok(finish) => ending::done(finish),
-            Err(stop) => self.verdict(stop, lease.job().attempt).await,
-        }
+        let reviewing = async {
+            match self.event(lease).await {
+                Ok(finish) => ending::done(finish),
+                Err(stop) => self.verdict(stop, lease.job().attempt).await,
+            }
+        };
+        trace::within(TraceParent::of_envelope(&lease.job().payload), reviewing).await
     }
 
     async fn probe(&self) -> bool {

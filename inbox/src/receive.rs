@@ -31,6 +31,7 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, ApiError> {
     if envelope.id.is_empty() || envelope.id.len() > 200 {
         return Err(ApiError::bad_request("invalid_envelope", "`id` must have 1 to 200 characters"));
     }
+    tracing::Span::current().record("delivery", &envelope.id);
     Ok(envelope)
 }
 

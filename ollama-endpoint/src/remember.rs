@@ -4,6 +4,7 @@ use bytes::Bytes;
 use queue::{Finish, Handler, Job, Lease, Verdict};
 use serde_json::json;
 use shared::outcome::State;
+use shared::trace::{self, TraceParent};
 
 use crate::memory::{Incoming, Learnt, Memory};
 use crate::receive::LOCAL;
@@ -24,13 +25,23 @@ impl Remember {
 impl Handler for Remember {
     async fn handle(&self, lease: &Lease) -> Verdict {
         let job = lease.job();
+        trace::within(TraceParent::of_envelope(&job.payload), self.remember(job)).await
+    }
+}
+
+impl Remember {
+    async fn remember(&self, job: &Job) -> Verdict {
         let incoming = match parse(job) {
             Ok(incoming) => incoming,
             Err(error) => return Verdict::Dead { error: format!("cannot be read: {error}") },
         };
         let body = Bytes::copy_from_slice(&job.payload);
         match self.memory.learn(&job.id, &incoming, body, job.received_at).await {
-            Ok(learnt) => Verdict::Done(finish(learnt)),
+            Ok(learnt) => {
+                let finish = finish(learnt);
+                tracing::info!(state = finish.state, summary = finish.summary, "ended");
+                Verdict::Done(finish)
+            }
             Err(error) => Verdict::Retry { error: shared::error::chain(&error), after: None },
         }
     }

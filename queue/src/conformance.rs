@@ -125,6 +125,7 @@ pub async fn run_all(open: &dyn Fn(Arc<ManualClock>) -> Opening) {
         a_cursor_is_kept,
         keeping::the_backlog_has_a_limit_in_bytes,
         keeping::what_is_discarded_is_not_worked_on,
+        keeping::a_round_is_that_of_the_jobs_that_were_sent,
         keeping::what_ended_long_ago_is_given_up,
         keeping::room_is_made_and_ids_are_remembered,
         keeping::changes_are_told,

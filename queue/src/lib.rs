@@ -140,7 +140,7 @@ impl Queue {
 
     /// Adds what became of a job on the far side; a `failed` one becomes a dead letter. A job that is still open was
     /// handed over all the same, which its outcome proves, and ends with it. An outcome of an earlier `redelivery`
-    /// than the delivery's own changes nothing. `false` if there is no such job.
+    /// than that which the job was sent with changes nothing. `false` if there is no such job.
     ///
     /// # Errors
     /// The store cannot write.

@@ -267,7 +267,9 @@ impl Worker {
             lane = job.lane,
             delivery = job.id,
             event = job.event,
-            attempt = job.attempt
+            attempt = job.attempt,
+            // For the handler, which can read what the job is about.
+            trace_id = tracing::field::Empty
         );
         async move {
             let verdict = judge(handler.as_ref(), &lease, options.timeout).await;

@@ -1,4 +1,4 @@
-//! The operator's routes: list, show, redeliver, and a test event.
+//! The operator's routes: list, show, redeliver, discard, and a test event.
 
 use axum::{
     Json,
@@ -8,7 +8,7 @@ use axum::{
 };
 use http::StatusCode;
 use jiff::Timestamp;
-use queue::{Filter, JobRecord, JobState, Record};
+use queue::Filter;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 use shared::{
@@ -16,12 +16,17 @@ use shared::{
     event::{Envelope, Subject, VERSION},
     server::bearer,
     signature::same,
+    trace::TraceParent,
 };
 
-use crate::{App, dispatch::DELIVERED, limits, receive, targets::TEST_EVENT};
+use crate::{
+    App, limits, receive,
+    targets::TEST_EVENT,
+    view::{self, DeliveryView},
+};
 
 /// The most deliveries in one answer.
-const MOST: usize = 500;
+pub const MOST: usize = 500;
 
 /// Middleware: only who has the admin token passes.
 pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -45,57 +50,21 @@ pub struct ListQuery {
     target: Option<String>,
     /// `owner/name`.
     repository: Option<String>,
+    /// GitHub's event, such as `pull_request`.
+    event: Option<String>,
+    /// Only what arrived then or later (RFC 3339).
+    since: Option<Timestamp>,
     /// The `next` of an earlier answer.
     before: Option<u64>,
     /// How many, at most 500.
     limit: Option<usize>,
 }
 
-/// A delivery as the admin routes show it.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct DeliveryView {
-    /// The delivery id.
-    pub id: String,
-    /// GitHub's event.
-    pub event: String,
-    /// Its action.
-    pub action: Option<String>,
-    /// `owner/name`.
-    pub repository: Option<String>,
-    /// One line.
-    pub headline: String,
-    /// When it arrived.
-    pub received_at: Timestamp,
-    /// Redeliveries that were asked for.
-    pub redelivery: u32,
-    /// Of all its targets, what matters most: `dead`, then `pending`, `handed_over`, `partial`, …
-    pub state: String,
-    /// Why it was ignored.
-    pub note: Option<String>,
-    /// Each target's part.
-    pub targets: Vec<TargetView>,
-}
-
-/// One target's part of a delivery.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct TargetView {
-    /// The target.
-    pub target: String,
-    /// `pending`, `leased`, `handed_over`, `delivered`, `dead`, or the outcome's state.
-    pub state: String,
-    /// Attempts to hand it over.
-    pub attempts: u32,
-    /// When a waiting one is tried next.
-    pub next_attempt_at: Option<Timestamp>,
-    /// When it ended.
-    pub finished_at: Option<Timestamp>,
-    /// The last error.
-    pub error: Option<String>,
-    /// What it came to.
-    pub outcome: Option<queue::Finish>,
-    /// What happened, oldest first; only for a single delivery.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<queue::HistoryEntry>,
+/// The query of what is done to one delivery.
+#[derive(Debug, Default, Deserialize)]
+pub struct TargetQuery {
+    /// Only this target's part.
+    target: Option<String>,
 }
 
 /// The answer of `GET /api/deliveries`.
@@ -116,34 +85,62 @@ pub async fn list(
     let limit = query.limit.unwrap_or(50).clamp(1, MOST);
     let filter = Filter {
         state: query.state,
-        lane: query.target,
+        lane: known_target(&app, query.target).await?,
         repository: query.repository,
+        event: query.event,
+        since: query.since,
         before: query.before,
-        limit,
-        ..Filter::default()
+        // One more than asked for tells whether there is another page.
+        limit: limit + 1,
     };
-    let records = app.queue.list(filter).await.map_err(unreadable)?;
-    let next = records.last().filter(|_| records.len() == limit).map(|record| record.seq);
-    Ok(Json(ListAnswer { deliveries: records.into_iter().map(view).collect(), next }))
+    let mut records = app.queue.list(filter).await.map_err(unreadable)?;
+    let has_more = records.len() > limit;
+    records.truncate(limit);
+    let next = records.last().filter(|_| has_more).map(|record| record.seq);
+    let deliveries = records.into_iter().map(|record| view::delivery(&app, record)).collect();
+    Ok(Json(ListAnswer { deliveries, next }))
 }
 
 /// `GET /api/deliveries/{id}`.
 pub async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json<DeliveryView>, ApiError> {
     let record = app.queue.find(&id).await.map_err(unreadable)?;
-    record.map(|record| Json(view(record))).ok_or_else(|| unknown(&id))
+    record.map(|record| Json(view::delivery(&app, record))).ok_or_else(|| unknown(&id))
 }
 
 /// `POST /api/deliveries/{id}/redeliver`.
-pub async fn redeliver(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
-    let sent = app.queue.redeliver(&id, None).await.map_err(unreadable)?.ok_or_else(|| unknown(&id))?;
+pub async fn redeliver(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    query: Result<Query<TargetQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let target = known_target(&app, query?.0.target).await?;
+    let sent = app.queue.redeliver(&id, target.as_deref()).await.map_err(unreadable)?;
+    let sent = sent.ok_or_else(|| unknown(&id))?;
     if sent.jobs == 0 {
-        let message = "nothing to send again: no rule wanted this event, or it is still on its way";
+        let message = "nothing to send again: no rule wanted this event, it is still on its way, or its payload was given up to make room";
         return Err(ApiError::new(StatusCode::CONFLICT, "nothing_to_redeliver", message));
     }
     let redelivery = sent.count;
-    tracing::info!(delivery = id, redelivery, "sent again by an operator");
-    Ok((StatusCode::ACCEPTED, Json(json!({"status": "accepted", "delivery": id, "redelivery": redelivery})))
-        .into_response())
+    tracing::info!(delivery = id, target_name = target, redelivery, "sent again by an operator");
+    let answer = json!({"status": "accepted", "delivery": id, "redelivery": redelivery, "jobs": sent.jobs});
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
+
+/// `POST /api/deliveries/{id}/discard`: ends what is unfinished or dead, so that nobody tries it or looks at it again.
+pub async fn discard(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    query: Result<Query<TargetQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let target = known_target(&app, query?.0.target).await?;
+    let ended = app.queue.discard(&id, target.as_deref()).await.map_err(unreadable)?;
+    let jobs = ended.ok_or_else(|| unknown(&id))?;
+    if jobs == 0 {
+        let message = "nothing to discard: it has ended, or no rule wanted this event";
+        return Err(ApiError::new(StatusCode::CONFLICT, "nothing_to_discard", message));
+    }
+    tracing::info!(delivery = id, target_name = target, jobs, "discarded by an operator");
+    Ok(Json(json!({"status": "discarded", "delivery": id, "jobs": jobs})).into_response())
 }
 
 /// `POST /test-webhook`: an event of our own that goes the whole way and changes nothing at its end.
@@ -151,14 +148,17 @@ pub async fn test_webhook(State(app): State<App>) -> Result<Response, ApiError> 
     let payload = RawValue::from_string(r#"{"zen":"A test event of the relay itself."}"#.to_owned());
     let payload = payload
         .map_err(|error| ApiError::bad_request("internal", "the test event is broken").with_source(error))?;
+    let id = format!("test-{}", uuid::Uuid::new_v4());
+    let trace = TraceParent::generate();
+    tracing::Span::current().record("delivery", &id).record("trace_id", trace.trace_id());
     let envelope = Envelope {
         version: VERSION,
-        id: format!("test-{}", uuid::Uuid::new_v4()),
+        id,
         event: TEST_EVENT.to_owned(),
         action: None,
         received_at: Timestamp::now(),
         redelivery: 0,
-        traceparent: Some(receive::new_traceparent()),
+        traceparent: Some(trace.to_string()),
         repository: None,
         sender: None,
         subject: Subject::Other,
@@ -167,54 +167,20 @@ pub async fn test_webhook(State(app): State<App>) -> Result<Response, ApiError> 
     receive::put(&app, &envelope, None).await.map(|(_, response)| response)
 }
 
-fn view(record: Record) -> DeliveryView {
-    let targets: Vec<TargetView> = record.jobs.into_iter().map(target_view).collect();
-    DeliveryView {
-        state: overall(&targets).to_owned(),
-        id: record.id,
-        event: record.event,
-        action: record.action,
-        repository: record.repository,
-        headline: record.headline,
-        received_at: record.received_at,
-        redelivery: record.redelivery,
-        note: record.note,
-        targets,
+/// A target that is spelled wrong would find nothing, which looks like good news.
+async fn known_target(app: &App, target: Option<String>) -> Result<Option<String>, ApiError> {
+    let Some(name) = target else { return Ok(None) };
+    if app.targets.iter().any(|target| target.name == name) {
+        return Ok(Some(name));
     }
-}
-
-fn target_view(job: JobRecord) -> TargetView {
-    let state = match (&job.finish, job.state) {
-        (Some(finish), JobState::Done) => finish.state.clone(),
-        (_, state) => state.as_str().to_owned(),
-    };
-    TargetView {
-        target: job.lane,
-        state,
-        attempts: job.attempts,
-        next_attempt_at: job.due_at.filter(|_| job.state == JobState::Pending),
-        finished_at: job.finished_at,
-        error: job.error,
-        outcome: job.finish,
-        history: job.history,
+    // What waits for a target that is not configured any more can still be looked at and discarded.
+    let lanes = app.queue.stats().await.map_err(unreadable)?;
+    if lanes.iter().any(|lane| lane.lane == name) {
+        return Ok(Some(name));
     }
-}
-
-/// The state that an operator must see first.
-fn overall(targets: &[TargetView]) -> &str {
-    let by_weight = [
-        "dead",
-        "leased",
-        "pending",
-        "handed_over",
-        "partial",
-        "completed",
-        DELIVERED,
-        "skipped",
-        "superseded",
-    ];
-    let found = by_weight.into_iter().find(|state| targets.iter().any(|target| target.state == *state));
-    found.unwrap_or(if targets.is_empty() { "ignored" } else { "unknown" })
+    let names: Vec<&str> = app.targets.iter().map(|target| target.name.as_str()).collect();
+    let message = format!("there is no target `{name}`; there are: {}", names.join(", "));
+    Err(ApiError::bad_request("unknown_target", message))
 }
 
 fn unknown(id: &str) -> ApiError {
@@ -223,7 +189,8 @@ fn unknown(id: &str) -> ApiError {
     ))
 }
 
-fn unreadable(error: queue::Error) -> ApiError {
+/// The store failed a reader.
+pub(crate) fn unreadable(error: queue::Error) -> ApiError {
     ApiError::unavailable("store_failed", "the store failed; try again", std::time::Duration::from_secs(5))
         .with_source(error)
 }

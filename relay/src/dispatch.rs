@@ -11,10 +11,14 @@ use queue::{Handler, Job, Lease, Verdict};
 use shared::{
     client::{Answer, Answers, CallError, SignedClient},
     event::Envelope,
+    trace::{self, TraceParent},
 };
 use tokio::net::TcpStream;
 
-use crate::config::{Kind, Target};
+use crate::{
+    config::{Kind, Target},
+    metrics,
+};
 
 mod probe;
 mod verdict;
@@ -68,7 +72,10 @@ pub fn client(target: &Target, timeout: Duration) -> anyhow::Result<SignedClient
 #[async_trait::async_trait]
 impl Handler for Dispatch {
     async fn handle(&self, lease: &Lease) -> Verdict {
-        self.hand_over(lease.job()).await
+        let job = lease.job();
+        let verdict = trace::within(TraceParent::of_envelope(&job.payload), self.hand_over(job)).await;
+        metrics::handover(&self.target, &verdict);
+        verdict
     }
 
     async fn probe(&self) -> bool {
@@ -106,10 +113,7 @@ impl Dispatch {
     }
 
     fn answered(&self, job: &Job, verdict: Verdict, answer: &Answer) -> Verdict {
-        let waited = jiff::Timestamp::now() - job.received_at;
-        let seconds = waited.total(jiff::Unit::Second).unwrap_or(0.0);
-        metrics::histogram!("ai_relay_handover_duration_seconds", "target" => self.target.clone())
-            .record(seconds);
+        metrics::answered(&self.target, job.received_at);
         if matches!(verdict, Verdict::Done(_)) {
             tracing::info!(status = answer.status, "handed over");
         }

@@ -7,6 +7,9 @@ use shared::health::{Check, Report};
 
 use crate::{App, TargetStatus, missed};
 
+/// The share of the backlog from which on it is a warning.
+const WARN_PERCENT: u64 = 80;
+
 /// `GET /health`.
 pub async fn health(State(app): State<App>) -> impl IntoResponse {
     report(&app).await
@@ -39,9 +42,18 @@ async fn report(app: &App) -> Report {
         report = report.with(&format!("target:{}", target.name), target_check(target));
     }
     report = report.with("github:missed", missed_check(&app.missed.borrow()));
+    match app.queue.usage().await {
+        Ok(usage) => {
+            report = report
+                .with("store:backlog", backlog_check(usage.open_jobs, app.backlog.jobs, "jobs"))
+                .with("store:backlog-size", backlog_check(usage.open_bytes, app.backlog.bytes, "bytes"))
+                .with("store:size", Check::pass().observed(usage.store_bytes, "bytes"));
+        }
+        Err(error) => return report.with("store", unreadable(&error)),
+    }
     let lanes = match app.queue.stats().await {
         Ok(lanes) => lanes,
-        Err(error) => return report.with("store", Check::fail(format!("the queue cannot be read: {error}"))),
+        Err(error) => return report.with("store", unreadable(&error)),
     };
     for lane in lanes {
         if !app.targets.iter().any(|target| target.name == lane.lane) && lane.pending + lane.leased > 0 {
@@ -68,6 +80,22 @@ async fn report(app: &App) -> Report {
     report
 }
 
+fn unreadable(error: &queue::Error) -> Check {
+    Check::fail(format!("the queue cannot be read: {error}"))
+}
+
+/// Soon enough before webhooks are refused to bring the targets back.
+fn backlog_check(open: u64, limit: u64, unit: &str) -> Check {
+    let check = if open.saturating_mul(100) >= limit.saturating_mul(WARN_PERCENT) {
+        Check::warn(format!(
+            "{open} of {limit} {unit} wait; at the limit webhooks are answered 503: bring the targets back, or `relay deliveries discard` what nobody needs"
+        ))
+    } else {
+        Check::pass()
+    };
+    check.observed(open, unit)
+}
+
 fn target_check(target: &TargetStatus) -> Check {
     let paused = target.lane.borrow().paused.clone();
     let reachable = target.reachable.as_ref().map(|reachable| reachable.borrow().clone());
@@ -92,5 +120,19 @@ fn missed_check(state: &missed::State) -> Check {
             };
             check.observed(*open, "events")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::health::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_backlog_that_is_nearly_full_is_a_warning() {
+        let status = |open, limit| backlog_check(open, limit, "jobs").status;
+        assert_eq!([status(0, 1), status(79, 100), status(399_999, 500_000)], [Status::Pass; 3]);
+        assert_eq!([status(80, 100), status(100, 100), status(2, 2)], [Status::Warn; 3]);
     }
 }

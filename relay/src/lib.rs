@@ -25,14 +25,21 @@ pub mod outcomes;
 pub mod missed;
 
 pub mod admin;
+pub mod stream;
+pub mod view;
+
 pub mod cli;
-pub mod health;
+pub mod sse;
 pub mod table;
+
+pub mod health;
+pub mod metrics;
 
 use config::{Config, Kind};
 use dispatch::Dispatch;
 use missed::Missed;
 use outcomes::{Follower, Reachable};
+use stream::Streams;
 
 /// What the routes share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -47,12 +54,25 @@ pub struct Shared {
     pub queue: Queue,
     /// Memory for bodies that are being received.
     pub body_memory: BodyMemory,
+    /// How much may wait before webhooks are refused.
+    pub backlog: Backlog,
     /// Who may send how much.
     pub limits: limits::Limits,
     /// What is known of the targets.
     pub targets: Vec<TargetStatus>,
     /// How the search for missed deliveries is.
     pub missed: watch::Receiver<missed::State>,
+    /// Room for readers of the live stream.
+    pub streams: Streams,
+}
+
+/// How much may wait before webhooks are refused.
+#[derive(Debug, Clone, Copy)]
+pub struct Backlog {
+    /// Unfinished jobs.
+    pub jobs: u64,
+    /// Bytes of their stored payloads.
+    pub bytes: u64,
 }
 
 /// What is known of a target.
@@ -90,6 +110,7 @@ impl Relay {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let options =
             queue::Options { most_open: config.args.limits.max_backlog, ..queue::Options::default() };
+        let backlog = Backlog { jobs: options.most_open, bytes: options.most_open_bytes };
         let queue = queue::open(&config.args.service.queue_url(), options).await?;
         let timeout = Duration::from_secs(config.args.dispatch.dispatch_timeout);
         // The handler's own limit is the client's, and that of its probe; the worker's only catches what they do not.
@@ -117,7 +138,9 @@ impl Relay {
         let body_memory = BodyMemory::new(config.args.limits.max_body_memory);
         let limits = limits::Limits::new(&config.args.limits);
         let missed = Missed::new(queue.clone(), &config.missed)?;
-        let shared = Shared { config, queue, body_memory, limits, targets, missed: missed.state() };
+        let (missed_state, streams) = (missed.state(), Streams::default());
+        let shared =
+            Shared { config, queue, body_memory, backlog, limits, targets, missed: missed_state, streams };
         Ok(Self { app: App(Arc::new(shared)), workers, followers, missed })
     }
 
@@ -136,12 +159,14 @@ impl Relay {
         let metrics_listener = TcpListener::bind(args.metrics_listen)
             .await
             .with_context(|| format!("cannot listen on METRICS_LISTEN {}", args.metrics_listen))?;
-        let metrics = routes::metrics(self.app.clone(), telemetry::metrics()?);
+        let scrape = routes::metrics(self.app.clone(), telemetry::metrics()?);
+        metrics::start(&self.app);
         tracing::info!(address = %listener.local_addr()?, "the relay takes webhooks at /github-webhook");
         let tasks = TaskTracker::new();
+        tasks.spawn(self.app.streams.end_with(stop.clone()));
         tasks.spawn(serve(
             metrics_listener,
-            metrics,
+            scrape,
             Limits { name: "metrics", connections: 16, ..Limits::default() },
             stop.clone(),
         ));

@@ -27,7 +27,7 @@ use self::{
     client::{Sender, TrustedProxies},
     rate::{Bucket, Rate},
 };
-use crate::{App, config::LimitArgs};
+use crate::{App, config::LimitArgs, metrics};
 
 /// Senders of which anything is remembered.
 const MOST_SENDERS: usize = 10_000;
@@ -92,7 +92,7 @@ pub async fn guard(
     let lines = forwarded.iter().map(|line| line.to_str().unwrap_or_default());
     let sender = Sender::from(limits.trusted.client(peer.ip(), lines));
     if let Err(refusal) = limits.admit(sender) {
-        metrics::counter!("ai_relay_requests_refused_total", "reason" => refusal.reason).increment(1);
+        metrics::refused(refusal.reason);
         return ApiError::too_many(refusal.message, refusal.wait).into_quiet_response();
     }
     let visitor = Visitor { app: app.clone(), sender, proven: AtomicBool::new(false) };

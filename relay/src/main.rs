@@ -28,7 +28,6 @@ async fn run() -> anyhow::Result<()> {
             relay.run(service::bind(&args.service).await?, stop).await
         }
         Command::Service(verb) => service::side_verb(&verb, &args.service, &loaded.settings).await,
-        Command::Deliveries(verb) => cli::deliveries(verb, &args).await,
-        Command::SendTest(options) => cli::send_test(&options, &args).await,
+        Command::Operator(command) => cli::run(command, &args).await,
     }
 }

@@ -29,7 +29,10 @@ use plan::{Asked, GivenUp, Listing, Redelivery};
 use trouble::{Trouble, advice};
 use walk::Walk;
 
-use crate::config::{MissedConfig, MissedSettings};
+use crate::{
+    config::{MissedConfig, MissedSettings},
+    metrics,
+};
 
 /// Redeliveries that one look asks for; GitHub allows some 80 in a minute and 500 in an hour.
 const MOST_REDELIVERIES: usize = 100;
@@ -173,7 +176,7 @@ impl Missed {
         }
         let open = look.open;
         if troubles.is_empty() {
-            metrics::gauge!("ai_relay_missed_check_timestamp_seconds").set(seconds(self.queue.now()));
+            metrics::missed_checked(self.queue.now());
         }
         self.state.send_replace(State::Looked { open, troubles });
         again
@@ -268,8 +271,7 @@ impl Look<'_> {
                 Ok(()) => {
                     taken += 1;
                     tracing::info!(delivery = guid, event, number, "was missed; GitHub delivers it again");
-                    metrics::counter!("ai_relay_missed_deliveries_total", "result" => "redelivered")
-                        .increment(1);
+                    metrics::missed("redelivered");
                 }
                 // This one cannot be had now, and must not stand in the way of the others.
                 Err(error @ (GithubError::NotFound | GithubError::Refused(..))) => {
@@ -309,7 +311,7 @@ impl Memory {
                     cause,
                     "was missed, and is given up"
                 );
-                metrics::counter!("ai_relay_missed_deliveries_total", "result" => "given_up").increment(1);
+                metrics::missed("given_up");
             }
             self.told.insert(guid);
         }
@@ -350,9 +352,4 @@ fn from_millis(millis: u64) -> Option<Timestamp> {
 
 fn to_millis(time: Timestamp) -> u64 {
     u64::try_from(time.as_millisecond()).unwrap_or_default()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and exact for seconds")]
-fn seconds(time: Timestamp) -> f64 {
-    time.as_second() as f64
 }

@@ -12,6 +12,8 @@ use shared::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics;
+
 /// What is known of an endpoint: `None` until it was first asked, then whether it answers or why not.
 pub type Reachable = Option<Result<(), String>>;
 
@@ -106,8 +108,7 @@ impl Follower {
                 url,
                 "outcome"
             );
-            metrics::counter!("ai_relay_outcomes_total", "target" => self.lane.clone(), "state" => state.as_str())
-                .increment(1);
+            metrics::outcome(&self.lane, state);
         } else {
             // Such as what a local agent told the memory.
             tracing::debug!(

@@ -17,12 +17,13 @@ use shared::{
     event::Envelope,
     server::{ReadBody, read_body},
     signature::{self, Verified},
+    trace::TraceParent,
 };
 
 use crate::{
     App,
     github::{self, PayloadError, Received},
-    limits,
+    limits, metrics,
     targets::{CLAUDE, Decision},
 };
 
@@ -37,8 +38,7 @@ pub async fn github_webhook(State(app): State<App>, request: Request<Body>) -> R
         Ok((status, _)) => *status,
         Err(error) => error.code(),
     };
-    metrics::counter!("ai_relay_webhooks_total", "result" => result).increment(1);
-    metrics::histogram!("ai_relay_webhook_duration_seconds").record(started.elapsed().as_secs_f64());
+    metrics::webhook(result, started.elapsed());
     match answer {
         Ok((_, response)) => response,
         Err(error) => error.into_response(),
@@ -47,16 +47,20 @@ pub async fn github_webhook(State(app): State<App>, request: Request<Body>) -> R
 
 async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Response), ApiError> {
     let (parts, body) = request.into_parts();
+    let meta = github::meta(&parts.headers);
+    // What is refused is looked for by its id as well, though nobody has signed that.
+    if let Ok(meta) = &meta {
+        tracing::Span::current().record("delivery", &meta.delivery);
+    }
+    let trace = trace(&parts.headers);
     let encoding = github::encoding(&parts.headers).map_err(refuse)?;
     // What was read keeps its share of the memory until the event is stored.
     let (body, _share) = verified(app, &parts.headers, body).await?;
     limits::proven(&parts.extensions);
-    let meta = github::meta(&parts.headers).map_err(refuse)?;
-    tracing::Span::current().record("delivery", &meta.delivery);
+    metrics::webhook_body(body.as_ref().len());
     let digest = signature::digest(body.as_ref());
-    match github::parse(meta, encoding, &body, Timestamp::now(), Some(traceparent(&parts.headers)))
-        .map_err(refuse)?
-    {
+    let meta = meta.map_err(refuse)?;
+    match github::parse(meta, encoding, &body, Timestamp::now(), Some(trace.to_string())).map_err(refuse)? {
         Received::Ping { zen } => {
             Ok(("pong", (StatusCode::OK, Json(json!({"status": "pong", "zen": zen}))).into_response()))
         }
@@ -180,20 +184,11 @@ fn not_stored(error: Error) -> ApiError {
     ApiError::unavailable(code, message, Duration::from_secs(60)).with_source(error)
 }
 
-/// The caller's trace context if it has one (W3C Trace Context, section 3.2), else a new one.
-fn traceparent(headers: &HeaderMap) -> String {
-    let given = headers.get("traceparent").and_then(|value| value.to_str().ok());
-    let well_formed = |text: &&str| {
-        let parts: Vec<&str> = text.split('-').collect();
-        parts.len() == 4
-            && parts.iter().zip([2, 32, 16, 2]).all(|(part, length)| {
-                part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-            })
-    };
-    given.filter(well_formed).map_or_else(new_traceparent, str::to_owned)
-}
-
-pub(crate) fn new_traceparent() -> String {
-    let span = uuid::Uuid::new_v4().simple().to_string();
-    format!("00-{}-{}-01", uuid::Uuid::new_v4().simple(), &span[..16])
+/// The caller's trace if it names one, else a new one.
+fn trace(headers: &HeaderMap) -> TraceParent {
+    TraceParent::of_headers(headers).unwrap_or_else(|| {
+        let trace = TraceParent::generate();
+        tracing::Span::current().record("trace_id", trace.trace_id());
+        trace
+    })
 }

@@ -9,7 +9,7 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use shared::error::ApiError;
 
-use crate::{App, admin, health, limits, receive};
+use crate::{App, admin, health, limits, metrics, receive, stream};
 
 /// What the relay answers on its port.
 pub fn public(app: App) -> Router {
@@ -18,6 +18,8 @@ pub fn public(app: App) -> Router {
         .route("/api/deliveries", get(admin::list))
         .route("/api/deliveries/{id}", get(admin::show))
         .route("/api/deliveries/{id}/redeliver", post(admin::redeliver))
+        .route("/api/deliveries/{id}/discard", post(admin::discard))
+        .route("/api/stream", get(stream::stream))
         .layer(from_fn_with_state(app.clone(), admin::guard));
     Router::new()
         .route("/github-webhook", post(receive::github_webhook))
@@ -34,12 +36,10 @@ pub fn public(app: App) -> Router {
 }
 
 /// What it answers on its metrics listener.
-pub fn metrics(app: App, metrics: PrometheusHandle) -> Router {
-    let render = async |State((app, metrics)): State<(App, PrometheusHandle)>| {
-        if let Err(error) = app.queue.publish_metrics().await {
-            tracing::warn!(%error, "the queue's numbers are missing from the metrics");
-        }
-        metrics.render()
+pub fn metrics(app: App, handle: PrometheusHandle) -> Router {
+    let render = async |State((app, handle)): State<(App, PrometheusHandle)>| {
+        metrics::publish(&app).await;
+        handle.render()
     };
-    Router::new().route("/metrics", get(render)).with_state((app, metrics))
+    Router::new().route("/metrics", get(render)).with_state((app, handle))
 }

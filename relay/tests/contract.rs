@@ -280,6 +280,11 @@ async fn health_tells_of_a_mac_that_is_away_and_stays_healthy() {
         (&json!("warn"), &json!("pass"))
     );
     assert_eq!(report["checks"]["target:claude"][0]["status"], "warn");
+    for (check, unit) in [("store:backlog", "jobs"), ("store:backlog-size", "bytes"), ("store:size", "bytes")]
+    {
+        let check = &report["checks"][check][0];
+        assert_eq!((&check["status"], &check["observedUnit"]), (&json!("pass"), &json!(unit)));
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::RETRY_AFTER};
 use jiff::{Timestamp, fmt::rfc2822};
 use thiserror::Error;
 use url::Url;
@@ -14,6 +14,7 @@ use url::Url;
 use crate::{
     error::chain,
     signature::{self, SignatureError, SigningKeys},
+    trace,
 };
 
 /// Establishing a connection, to anywhere: a tunnel that hangs is found soon.
@@ -261,7 +262,7 @@ impl SignedClient {
             (signature::SIGNATURE, signed.signature),
             ("content-type", "application/json".to_owned()),
         ];
-        let mut headers = HeaderMap::new();
+        let mut headers = trace_headers();
         for (name, value) in values {
             // An id that cannot be a header value leaves the header out; the other side then refuses the request.
             if let Ok(value) = HeaderValue::from_str(&value) {
@@ -271,6 +272,12 @@ impl SignedClient {
         headers.insert(signature::TIMESTAMP, HeaderValue::from(signed.timestamp));
         headers
     }
+}
+
+/// What an outgoing call says of the trace that it is made for: its `traceparent`, with a span id of its own.
+pub fn trace_headers() -> HeaderMap {
+    let value = trace::current().and_then(|trace| HeaderValue::from_str(&trace.child().to_string()).ok());
+    value.map(|value| (HeaderName::from_static(trace::HEADER), value)).into_iter().collect()
 }
 
 /// What there is of an answer whose status is enough.
@@ -298,6 +305,7 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::TraceParent;
 
     #[test]
     fn a_target_says_when_to_come_back_in_seconds_or_by_a_date() {
@@ -309,5 +317,15 @@ mod tests {
         assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
         assert_eq!(asked("Thu, 31 Dec 2150 23:59:59 GMT"), Some(LONGEST_WAIT));
         assert_eq!(asked("soon"), None);
+    }
+
+    #[tokio::test]
+    async fn each_call_names_its_trace_with_a_span_of_its_own() {
+        assert!(trace_headers().is_empty(), "no trace, no header");
+        let trace = TraceParent::generate();
+        let named = || TraceParent::of_headers(&trace_headers()).unwrap();
+        let (first, second) = trace::within(Some(trace), async { (named(), named()) }).await;
+        assert!(first != second && first != trace && second != trace);
+        assert_eq!([first.trace_id(), second.trace_id()], [trace.trace_id(), trace.trace_id()]);
     }
 }

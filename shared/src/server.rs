@@ -26,13 +26,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service, ServiceExt};
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
+use tracing::field::Empty;
 
 pub use self::body::{BodyMemory, ReadBody, read_body};
 use self::{
     connections::{Connections, Place},
     watched::{WatchedBody, WatchedStream},
 };
-use crate::error::ApiError;
+use crate::{error::ApiError, trace::TraceParent};
 
 /// File descriptors that are kept for everything but connections: databases, clients, logs.
 const OTHER_FILES: u64 = 256;
@@ -198,7 +199,13 @@ fn harden(
     let trace = TraceLayer::new_for_http()
         .make_span_with(|request: &Request<Body>| {
             // The path without its query: a query may hold what somebody searches for.
-            tracing::info_span!("http", method = %request.method(), path = request.uri().path(), delivery = tracing::field::Empty)
+            tracing::info_span!(
+                "http",
+                method = %request.method(),
+                path = request.uri().path(),
+                delivery = Empty,
+                trace_id = TraceParent::of_headers(request.headers()).map(|trace| trace.trace_id())
+            )
         })
         .on_request(())
         .on_failure(());

@@ -37,9 +37,15 @@ pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
 
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Seconds; from a queue put to a long review.
-const DURATION_BUCKETS: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0, 60.0, 300.0];
+/// Seconds; from a queue put, past the 10 that GitHub waits, to an event that waited for a Mac over the weekend.
+const DURATION_BUCKETS: [f64; 20] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0,
+    1800.0, 7200.0, 43_200.0, 172_800.0,
+];
+
+/// Bytes; up to the 25 MiB that GitHub sends at the most.
+const SIZE_BUCKETS: [f64; 8] =
+    [1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 26_214_400.0];
 
 /// Starts the process-wide metrics recorder. In a process that has one already (tests run several services in one),
 /// a recorder of its own is made whose text stays empty. Must be called within a tokio runtime.
@@ -49,6 +55,7 @@ const DURATION_BUCKETS: [f64; 14] =
 pub fn metrics() -> anyhow::Result<PrometheusHandle> {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATION_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &SIZE_BUCKETS)?
         .build_recorder();
     let handle = recorder.handle();
     let _ = metrics::set_global_recorder(recorder);

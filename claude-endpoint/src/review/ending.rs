@@ -114,6 +114,7 @@ impl Review {
 /// The end of an event, counted.
 pub(super) fn done(finish: Finish) -> Verdict {
     metrics::counter!("reviews_total", "state" => finish.state.clone()).increment(1);
+    tracing::info!(state = finish.state, summary = finish.summary, url = finish.url, "ended");
     Verdict::Done(finish)
 }
 

@@ -57,6 +57,36 @@ pub(super) async fn what_is_discarded_is_not_worked_on(queue: Queue, _: Arc<Manu
     assert_eq!(queue.discard("unknown", None).await.unwrap(), None);
 }
 
+/// One lane of two is sent again while the outcome of the other is awaited.
+pub(super) async fn a_round_is_that_of_the_jobs_that_were_sent(queue: Queue, _: Arc<ManualClock>) {
+    let mut both = delivery("d1", "a", "k");
+    both.routes.push(Route { lane: "b".into(), ..both.routes[0].clone() });
+    queue.put(both.clone()).await.unwrap();
+    for lane in ["a", "b"] {
+        one(&queue, lane).await.done(Finish::new("handed_over", "")).await.unwrap();
+    }
+    let sent = queue.redeliver("d1", Some("a")).await.unwrap();
+    assert_eq!(sent, Some(Redelivered { count: 1, jobs: 1 }));
+    let state = async |job: usize| {
+        let job = queue.find("d1").await.unwrap().unwrap().jobs.remove(job);
+        job.finish.map(|finish| finish.state)
+    };
+    for lane in ["a", "b"] {
+        assert!(queue.record("d1", lane, 0, Finish::new("completed", "")).await.unwrap());
+    }
+    assert_eq!(state(0).await, None, "what the first round came to does not end the second");
+    assert_eq!(state(1).await.as_deref(), Some("completed"), "and is all that there is of the other");
+    let again = one(&queue, "a").await;
+    assert_eq!(again.job().redelivery, 1);
+
+    // Whoever is asked for a new round while it works on the old one answers for the new one.
+    assert!(matches!(queue.put(NewDelivery { redelivery: 2, ..both }).await.unwrap(), Put::Revived));
+    again.done(Finish::new("completed", "")).await.unwrap();
+    one(&queue, "b").await.done(Finish::new("completed", "")).await.unwrap();
+    let ended = queue.finished(0, 10).await.unwrap();
+    assert!(ended.iter().all(|job| job.redelivery == 2), "{ended:?}");
+}
+
 pub(super) async fn what_ended_long_ago_is_given_up(queue: Queue, clock: Arc<ManualClock>) {
     completed(&queue, delivery("done", "a", "k1")).await;
     queue.put(delivery("dead", "a", "k2")).await.unwrap();

@@ -101,10 +101,16 @@ fn put_again(
     keep_payload(store, seq, payload)?;
     let mut touched = vec![delivery.id.clone()];
     let asked = delivery.redelivery > known;
-    let mut revived = revive(store, seq, None, asked, now)?;
+    let mut revived = revive(store, seq, None, asked, known.max(delivery.redelivery), now)?;
     if asked {
         store
             .prepare_cached("UPDATE deliveries SET redelivery = ? WHERE seq = ?")?
+            .execute(params![delivery.redelivery, seq])?;
+        // What these come to is what the new round asks for.
+        store
+            .prepare_cached(
+                "UPDATE jobs SET redelivery = ? WHERE delivery = ? AND state IN ('pending', 'leased')",
+            )?
             .execute(params![delivery.redelivery, seq])?;
         for route in &delivery.routes {
             let mut statement = store.prepare_cached("SELECT 1 FROM jobs WHERE delivery = ? AND lane = ?")?;
@@ -125,8 +131,8 @@ fn add_job(store: &Store, delivery: i64, route: &Route, bytes: usize, now: Times
     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
     let job = store
         .prepare_cached(
-            "INSERT INTO jobs (delivery, lane, key, grp, version, bytes, state, first, due_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', NOT EXISTS (SELECT 1 FROM jobs WHERE lane = ?2 AND key = ?3 AND first = 1
+            "INSERT INTO jobs (delivery, lane, key, grp, version, bytes, redelivery, state, first, due_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT redelivery FROM deliveries WHERE seq = ?1), 'pending', NOT EXISTS (SELECT 1 FROM jobs WHERE lane = ?2 AND key = ?3 AND first = 1
                      AND state IN ('pending', 'leased')), 0)",
         )?
         .insert(params![

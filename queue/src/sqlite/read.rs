@@ -25,7 +25,7 @@ pub(super) fn next_due(db: &Connection, lane: &str) -> Result<Option<Timestamp>>
 /// A job whose payload is still compressed.
 pub(super) fn leased_job(db: &Connection, seq: i64) -> Result<Job> {
     let mut statement = db.prepare_cached(
-        "SELECT j.seq, j.token, d.id, d.event, j.lane, j.key, j.attempts, j.first_attempt_at, d.redelivery, d.received_at, p.body, j.checkpoint
+        "SELECT j.seq, j.token, d.id, d.event, j.lane, j.key, j.attempts, j.first_attempt_at, j.redelivery, d.received_at, p.body, j.checkpoint
          FROM jobs j JOIN deliveries d ON d.seq = j.delivery JOIN payloads p ON p.delivery = j.delivery WHERE j.seq = ?",
     )?;
     Ok(statement.query_row([seq], |row| {
@@ -149,7 +149,7 @@ fn history(db: &Connection, job: i64) -> Result<Vec<HistoryEntry>> {
 
 pub(super) fn finished(db: &Connection, after: u64, most: usize) -> Result<Vec<Finished>> {
     let mut statement = db.prepare_cached(
-        "SELECT j.finished_seq, d.id, j.lane, j.finish, j.finished_at, d.redelivery FROM jobs j JOIN deliveries d ON d.seq = j.delivery
+        "SELECT j.finished_seq, d.id, j.lane, j.finish, j.finished_at, j.redelivery FROM jobs j JOIN deliveries d ON d.seq = j.delivery
          WHERE j.finished_seq > ? AND j.finished_seq IS NOT NULL ORDER BY j.finished_seq LIMIT ?",
     )?;
     let after = i64::try_from(after).unwrap_or(i64::MAX);

@@ -29,6 +29,7 @@ CREATE TABLE jobs (
   grp              TEXT,
   version          INTEGER,
   bytes            INTEGER NOT NULL,  -- of the stored payload
+  redelivery       INTEGER NOT NULL,  -- the delivery's, when this job was last sent on its way
   state            TEXT    NOT NULL CHECK (state IN ('pending', 'leased', 'done', 'dead', 'superseded')),
   first            INTEGER NOT NULL,  -- 1: the one open job of its key that may be worked on; the others wait for it
   attempts         INTEGER NOT NULL DEFAULT 0,

@@ -21,6 +21,7 @@ CREATE TABLE jobs_2 (
   grp              TEXT,
   version          INTEGER,
   bytes            INTEGER NOT NULL,
+  redelivery       INTEGER NOT NULL,
   state            TEXT    NOT NULL CHECK (state IN ('pending', 'leased', 'done', 'dead', 'superseded')),
   first            INTEGER NOT NULL,
   attempts         INTEGER NOT NULL DEFAULT 0,
@@ -37,6 +38,7 @@ CREATE TABLE jobs_2 (
   UNIQUE (delivery, lane)
 ) STRICT;
 INSERT INTO jobs_2 SELECT seq, delivery, lane, key, grp, version, (SELECT length(body) FROM payloads p WHERE p.delivery = jobs.delivery),
+  (SELECT redelivery FROM deliveries d WHERE d.seq = jobs.delivery),
   state, first, attempts, first_attempt_at, due_at, token, leased_until, checkpoint, error, finish, outcome, finished_at, finished_seq FROM jobs;
 DROP TABLE jobs;
 ALTER TABLE jobs_2 RENAME TO jobs;

@@ -176,7 +176,7 @@ pub(super) fn record(
     now: Timestamp,
 ) -> Result<(bool, Ids)> {
     let mut statement = db.prepare_cached(
-        "SELECT j.seq, j.finish, j.state IN ('pending', 'leased'), d.redelivery FROM jobs j JOIN deliveries d ON d.seq = j.delivery
+        "SELECT j.seq, j.finish, j.state IN ('pending', 'leased'), j.redelivery FROM jobs j JOIN deliveries d ON d.seq = j.delivery
          WHERE d.id = ? AND j.lane = ?",
     )?;
     let found: Option<(i64, Option<String>, bool, u32)> = statement
@@ -205,7 +205,7 @@ pub(super) fn redeliver(
     now: Timestamp,
 ) -> Result<(Option<Redelivered>, Ids)> {
     let Some((seq, redelivery)) = known(db, id)? else { return Ok((None, Ids::new())) };
-    let jobs = revive(db, seq, lane, true, now)?;
+    let jobs = revive(db, seq, lane, true, redelivery + 1, now)?;
     let count = if jobs > 0 { redelivery + 1 } else { redelivery };
     db.prepare_cached("UPDATE deliveries SET redelivery = ? WHERE seq = ?")?.execute(params![count, seq])?;
     Ok((Some(Redelivered { count, jobs }), vec![id.to_owned()]))
@@ -232,12 +232,14 @@ pub(super) fn discard(
     Ok((Some(jobs.len()), vec![id.to_owned()]))
 }
 
-/// Sends a delivery's dead jobs on their way again, or all that have ended; none if its payload was given up.
+/// Sends a delivery's dead jobs on their way again, or all that have ended, as round `redelivery`; none if its payload was
+/// given up. Each job keeps its own round: the outcome of one that was not sent again still counts.
 pub(super) fn revive(
     db: &Connection,
     delivery: i64,
     lane: Option<&str>,
     all: bool,
+    redelivery: u32,
     now: Timestamp,
 ) -> Result<usize> {
     let jobs: Vec<i64> = db
@@ -252,9 +254,9 @@ pub(super) fn revive(
             "UPDATE jobs SET state = 'pending', first = NOT EXISTS (SELECT 1 FROM jobs other WHERE other.lane = jobs.lane
                     AND other.key = jobs.key AND other.first = 1 AND other.state IN ('pending', 'leased')),
                     attempts = 0, first_attempt_at = NULL, token = NULL, due_at = 0, error = NULL, finish = NULL,
-                    outcome = NULL, finished_at = NULL, finished_seq = NULL WHERE seq = ?1",
+                    outcome = NULL, finished_at = NULL, finished_seq = NULL, redelivery = ?2 WHERE seq = ?1",
         )?
-        .execute([job])?;
+        .execute(params![job, redelivery])?;
         note(db, job, now, "sent again", None)?;
     }
     Ok(jobs.len())

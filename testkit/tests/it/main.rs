@@ -16,6 +16,7 @@ mod disk;
 #[allow(unreachable_pub, reason = "a test has no outside")]
 mod journey;
 mod missed;
+mod observability;
 mod reviewers;
 mod tidy;
 mod tunnel;

@@ -95,6 +95,7 @@ fn pure_files_stay_pure() {
         "relay/src/limits/client.rs",
         "relay/src/limits/rate.rs",
         "relay/src/targets/subscription.rs",
+        "relay/src/sse.rs",
         "relay/src/table.rs",
         "claude-endpoint/src/diff.rs",
         "claude-endpoint/src/prompt.rs",
