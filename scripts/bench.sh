@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures the relay on this machine: `scripts/bench.sh ingest [--rounds N] [--seconds S] [--json FILE]` receives beside
-# @octokit/webhooks, adnanh/webhook and nginx; `--help` after the word shows what else there is. Linux only.
+# Measures the relay on this machine: `ingest` receives beside @octokit/webhooks, adnanh/webhook and nginx; `journey`
+# hands over through a real SSH tunnel; `memory` lets 100,000 events wait; `quick` is a short round of everything, and
+# without a word it is all of them at length (about ten minutes). `scripts/bench.sh WORD --help` has the numbers. Linux only.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -11,7 +12,7 @@ OCTOKIT="@octokit/webhooks@14.2.0 @octokit/webhooks-examples@7.6.1"
 
 install_servers() {
     local program missing='' sudo=''
-    for program in nginx:nginx webhook:webhook npm:npm node:nodejs; do
+    for program in nginx:nginx webhook:webhook npm:npm node:nodejs sshd:openssh-server ssh:openssh-client; do
         have "${program%%:*}" || [ -x "/usr/sbin/${program%%:*}" ] || missing="$missing ${program#*:}"
     done
     [ -n "$missing" ] || return 0
@@ -21,8 +22,9 @@ install_servers() {
     $sudo apt-get update -qq
     # shellcheck disable=SC2086  # a list of words
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-    # Only the programs are wanted: nobody asked for servers on port 80 or 9000.
+    # Only the programs are wanted: nobody asked for servers on ports 80, 9000 and 22.
     case $missing in *nginx*) $sudo systemctl disable --now nginx.service >/dev/null 2>&1 || true ;; esac
+    case $missing in *openssh-server*) $sudo systemctl disable --now ssh.service ssh.socket >/dev/null 2>&1 || true ;; esac
     case $missing in *webhook*) $sudo systemctl disable --now webhook.service >/dev/null 2>&1 || true ;; esac
 }
 

@@ -144,6 +144,9 @@ impl Cli {
                 "MEMORY_TOKEN is shorter than 16 characters: make one with `openssl rand -hex 32`"
             );
         }
+        let proxy = own.proxy_limits();
+        // What the proxy streams may stand still for as long as the proxy allows.
+        let server = shared::server::Limits { write_stall: proxy.idle, ..service.limits() };
         Ok(Config {
             data_dir: service.data_dir.clone(),
             queue_url: service.queue_url(),
@@ -152,9 +155,9 @@ impl Cli {
             ollama_url: own.ollama_url.clone(),
             chat_model: own.ollama_chat_model.clone(),
             embed_model: own.ollama_embed_model.clone(),
-            proxy: own.proxy_limits(),
+            proxy,
             proxy_auth: own.ollama_proxy_auth,
-            server: service.limits(),
+            server,
         })
     }
 }

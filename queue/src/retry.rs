@@ -39,7 +39,17 @@ impl Probing {
     }
 }
 
-/// A retry schedule.
+/// A retry schedule. By default:
+///
+/// | after attempt | waits at most | since the first attempt, at most |
+/// | --- | --- | --- |
+/// | 1 | 1 s | 1 s |
+/// | 2, 3, 4 … 12 | 2 s, 4 s, 8 s … 34 min | 3 s, 7 s, 15 s … 68 min |
+/// | 13 and later | 1 h | 72 h, then it is a dead letter |
+///
+/// Each wait is a random share of its bound (full jitter), from a tenth up: on average a little more than half. A delay
+/// that the target asked for (`Retry-After`) takes the place of the schedule's, up to an hour. Times in which the
+/// target was away count neither as attempts nor, before the first attempt that reached it, as time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
     /// Upper bound of the first delay; doubles with each attempt.
@@ -94,6 +104,7 @@ mod tests {
         let schedule = Schedule::default();
         let bounds: Vec<u64> = (1..=14).map(|attempt| schedule.delay(attempt, 1.0).as_secs()).collect();
         assert_eq!(bounds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600]);
+        assert_eq!(bounds[..12].iter().sum::<u64>(), 68 * 60 + 15, "as the table says");
         let hour = Duration::from_secs(3600);
         assert_eq!(schedule.next(20, hour * 71, None, 1.0), Some(hour));
         assert_eq!(schedule.next(20, hour * 71 + Duration::from_secs(1), None, 1.0), None);

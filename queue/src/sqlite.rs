@@ -30,10 +30,12 @@ mod keep;
 mod prune;
 mod put;
 mod read;
+mod store;
 mod write;
 
-use connection::{Handle, whole};
+use connection::Handle;
 use put::Backlog;
+use store::Store;
 use write::Ids;
 
 /// How long a write that succeeded is proof enough that the next one will.
@@ -45,11 +47,11 @@ const LEVEL: i32 = 1;
 
 /// The SQLite back end. One process at a time, which the lock file sees to.
 pub(crate) struct Sqlite {
-    writer: Handle,
+    writer: Handle<Store>,
     /// For what is asked often and answered at once.
-    reader: Handle,
+    reader: Handle<Connection>,
     /// For what an operator asks, which may take longer.
-    lister: Handle,
+    lister: Handle<Connection>,
     clock: Arc<dyn Clock>,
     most: Backlog,
     changes: watch::Sender<u64>,
@@ -100,7 +102,7 @@ impl Sqlite {
 
     async fn read<T: Send + 'static>(
         &self,
-        reader: &Handle,
+        reader: &Handle<Connection>,
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.whole()?;
@@ -109,10 +111,10 @@ impl Sqlite {
 
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.whole()?;
-        let written = self.noticed(self.writer.run(|connection| whole(connection, work), || ()).await)?;
+        let written = self.noticed(self.writer.run(work, || ()).await)?;
         self.note_write();
         Ok(written)
     }
@@ -121,14 +123,14 @@ impl Sqlite {
     /// caller is still there.
     async fn change<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<(T, Ids)> + Send + 'static,
+        work: impl FnOnce(&Store) -> Result<(T, Ids)> + Send + 'static,
     ) -> Result<T> {
         self.whole()?;
         let (changes, touched) = (self.changes.clone(), self.touched.clone());
         let ids = Arc::new(Mutex::new(Ids::new()));
         let told = Arc::clone(&ids);
-        let work = move |connection: &Connection| {
-            let (value, touched) = work(connection)?;
+        let work = move |store: &Store| {
+            let (value, touched) = work(store)?;
             *ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = touched;
             Ok(value)
         };
@@ -138,7 +140,7 @@ impl Sqlite {
                 let _ = touched.send(id.into());
             }
         };
-        let changed = self.noticed(self.writer.run(|connection| whole(connection, work), tell).await)?;
+        let changed = self.noticed(self.writer.run(work, tell).await)?;
         self.note_write();
         Ok(changed)
     }
@@ -212,7 +214,7 @@ impl Backend for Sqlite {
         let (now, most) = (self.now(), self.most);
         let payload = compress(&delivery.payload)?;
         let size = payload.len();
-        let put = self.change(move |connection| put::put(connection, &delivery, &payload, now, most)).await;
+        let put = self.change(move |store| put::put(store, &delivery, &payload, now, most)).await;
         match put {
             Ok(_) => self.refused.store(0, Ordering::Relaxed),
             Err(Error::Store(_)) => self.refused.store(size, Ordering::Relaxed),
@@ -245,9 +247,8 @@ impl Backend for Sqlite {
 
     async fn settle(&self, job: i64, token: i64, how: Settlement) -> Result<()> {
         let now = self.now();
-        let settle = move |connection: &Connection| {
-            write::settle(connection, job, token, how, now).map(|touched| ((), touched))
-        };
+        let settle =
+            move |store: &Store| write::settle(store, job, token, how, now).map(|touched| ((), touched));
         self.change(settle).await
     }
 
@@ -284,7 +285,7 @@ impl Backend for Sqlite {
             // Anybody may ask for the service's health; that must not cost an fsync each time.
             return self.whole();
         }
-        self.write(write::empty_scratch).await
+        self.write(|store| write::empty_scratch(store)).await
     }
 
     async fn usage(&self) -> Result<Usage> {

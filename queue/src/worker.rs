@@ -1,18 +1,25 @@
 //! lease → handler → settle, for one lane.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashMap, iter, num::NonZeroU32, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
+    time::Instant,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
 use crate::{Finish, Job, Lease, Probing, Queue, Result, Schedule};
 
+mod pace;
+
+use pace::{Pace, Room};
+
+/// How long a lane that has nothing to do rests, unless something changes.
+const REST: Duration = Duration::from_secs(60);
 /// How long jobs in hand may go on after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(8);
 
@@ -64,6 +71,9 @@ pub struct WorkerOptions {
     pub retry: Schedule,
     /// How a paused lane is probed.
     pub probe: Probing,
+    /// Jobs started in a second, at the most. After a pause a lane begins with one at a time besides, and allows itself
+    /// twice as many with each that goes well.
+    pub rate: NonZeroU32,
 }
 
 impl Default for WorkerOptions {
@@ -73,6 +83,7 @@ impl Default for WorkerOptions {
             timeout: Duration::from_secs(60),
             retry: Schedule::default(),
             probe: Probing::default(),
+            rate: const { NonZeroU32::new(2000).unwrap() },
         }
     }
 }
@@ -93,30 +104,58 @@ pub struct Worker {
     handler: Arc<dyn Handler>,
     options: WorkerOptions,
     status: watch::Sender<LaneStatus>,
+    settling: TaskTracker,
 }
 
-/// What became of one lease, as the loop needs to know it.
-enum Settled {
-    Progress,
+/// What a handler came to, as the loop needs to know it.
+enum Came {
+    /// To an end.
+    End,
+    /// To nothing yet.
+    Failure,
+    /// Nowhere: what it needs is away.
     Away(String),
+}
+
+/// A handler that has ended, and the pause since which it ran.
+struct Ended {
+    round: u32,
+    came: Came,
 }
 
 /// The jobs in hand.
 #[derive(Default)]
 struct Running {
-    tasks: JoinSet<Settled>,
-    by_job: HashMap<i64, AbortHandle>,
+    tasks: JoinSet<Ended>,
+    by_job: HashMap<i64, (AbortHandle, u32)>,
+    /// How often the lane was paused.
+    round: u32,
 }
 
 impl Running {
     /// Starts a job. Leases expire by the wall clock and handlers by a clock that stands still while the machine
     /// sleeps: a job that is handed out again while it runs is stopped first, so that it never runs twice.
-    fn start(&mut self, job: i64, work: impl Future<Output = Settled> + Send + 'static) {
-        self.by_job.retain(|_, task| !task.is_finished());
-        if let Some(earlier) = self.by_job.remove(&job) {
+    fn start(&mut self, job: i64, work: impl Future<Output = Came> + Send + 'static) {
+        self.by_job.retain(|_, (task, _)| !task.is_finished());
+        if let Some((earlier, _)) = self.by_job.remove(&job) {
             earlier.abort();
         }
-        self.by_job.insert(job, self.tasks.spawn(work));
+        let round = self.round;
+        let task = self.tasks.spawn(async move { Ended { round, came: work.await } });
+        self.by_job.insert(job, (task, round));
+    }
+
+    /// How many of them began after the last pause.
+    fn since_pause(&self) -> usize {
+        self.by_job.values().filter(|(task, round)| *round == self.round && !task.is_finished()).count()
+    }
+
+    /// What the handlers that have ended came to, `first` among them. Those that began before the last pause tell
+    /// nothing about the time after it.
+    fn ended(&mut self, first: Option<Ended>) -> impl Iterator<Item = Came> {
+        let round = self.round;
+        let others = iter::from_fn(|| self.tasks.try_join_next()).filter_map(std::result::Result::ok);
+        first.into_iter().chain(others).filter(move |ended| ended.round == round).map(|ended| ended.came)
     }
 }
 
@@ -128,7 +167,8 @@ impl Worker {
         handler: Arc<dyn Handler>,
         options: WorkerOptions,
     ) -> Self {
-        Self { queue, lane: lane.into(), handler, options, status: watch::Sender::default() }
+        let (status, settling) = (watch::Sender::default(), TaskTracker::new());
+        Self { queue, lane: lane.into(), handler, options, status, settling }
     }
 
     /// Follows whether the lane runs.
@@ -140,43 +180,60 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken) {
         let mut changes = self.queue.changes();
         let mut running = Running::default();
-        let mut failures_in_a_row = 0_u32;
+        let mut pace = Pace::new(self.options.concurrency, self.options.rate, Instant::now());
+        let mut away_in_a_row = 0_u32;
         while !stop.is_cancelled() {
             changes.mark_unchanged();
-            let wait = self.fill(&mut running).await;
-            let settled = tokio::select! {
+            let wait = self.fill(&mut running, &mut pace).await;
+            let first = tokio::select! {
                 () = stop.cancelled() => break,
                 Some(done) = running.tasks.join_next() => done.ok(),
                 _ = changes.changed() => None,
                 () = tokio::time::sleep(wait) => None,
             };
-            match settled {
-                Some(Settled::Away(reason)) => {
-                    failures_in_a_row = failures_in_a_row.saturating_add(1);
-                    self.pause(reason, &mut failures_in_a_row, &mut running, &stop).await;
+            // All that have ended meanwhile are counted first: one write then leases for all the room there is.
+            let mut away = None;
+            for came in running.ended(first) {
+                match came {
+                    Came::End => pace.widen(),
+                    Came::Failure => pace.narrow(),
+                    Came::Away(reason) => {
+                        away.get_or_insert(reason);
+                        continue;
+                    }
                 }
-                Some(Settled::Progress) => failures_in_a_row = 0,
-                None => {}
+                away_in_a_row = 0;
+            }
+            if let Some(reason) = away {
+                away_in_a_row = away_in_a_row.saturating_add(1);
+                pace.pause();
+                running.round += 1;
+                self.pause(reason, &mut away_in_a_row, &stop).await;
             }
         }
         // A job that is cut off here is handed out again at the next start.
-        let finish = async { while running.tasks.join_next().await.is_some() {} };
+        let finish = async {
+            while running.tasks.join_next().await.is_some() {}
+            self.settling.close();
+            self.settling.wait().await;
+        };
         let _ = tokio::time::timeout(DRAIN, finish).await;
     }
 
     /// Leases as many jobs as there is room for. Says how long there is nothing more to do, unless something changes.
-    async fn fill(&self, running: &mut Running) -> Duration {
-        const WHEN_BUSY: Duration = Duration::from_secs(60);
-        let room = self.options.concurrency.saturating_sub(running.tasks.len());
-        if room == 0 {
-            return WHEN_BUSY;
-        }
+    async fn fill(&self, running: &mut Running, pace: &mut Pace) -> Duration {
+        let room = match pace.room(running.tasks.len(), running.since_pause(), Instant::now()) {
+            Room::For(jobs) => jobs,
+            Room::Busy => return REST,
+            Room::TooFast(wait) => return wait,
+        };
         match self.lease(room).await {
             Ok((leases, wait)) => {
+                pace.started(leases.len());
                 for lease in leases {
                     running.start(lease.job().seq, self.work(lease));
                 }
-                wait.min(WHEN_BUSY)
+                wait.min(REST)
             }
             Err(error) => {
                 tracing::error!(lane = self.lane, %error, "cannot take work from the queue; trying again");
@@ -190,7 +247,8 @@ impl Worker {
         let leases =
             self.queue.lease(&self.lane, room, self.options.timeout + Duration::from_secs(30)).await?;
         if leases.len() == room {
-            return Ok((leases, Duration::MAX));
+            // There may be more. If there is room for it, that is found out at once.
+            return Ok((leases, Duration::ZERO));
         }
         let due = self.queue.next_due(&self.lane).await?;
         let wait =
@@ -198,8 +256,11 @@ impl Worker {
         Ok((leases, wait))
     }
 
-    fn work(&self, lease: Lease) -> impl Future<Output = Settled> + use<> {
+    /// The handler's part of a job. It has its place among the jobs in hand until its handler has ended; what that came
+    /// to is written down beside the next ones' work.
+    fn work(&self, lease: Lease) -> impl Future<Output = Came> + use<> {
         let (handler, options, queue) = (Arc::clone(&self.handler), self.options, self.queue.clone());
+        let settling = self.settling.clone();
         let job = lease.job();
         let span = tracing::info_span!(
             "job",
@@ -212,19 +273,20 @@ impl Worker {
         );
         async move {
             let verdict = judge(handler.as_ref(), &lease, options.timeout).await;
-            settle(&queue, lease, verdict, &options.retry).await
+            let came = match &verdict {
+                Verdict::Done(_) | Verdict::Dead { .. } => Came::End,
+                Verdict::Retry { .. } => Came::Failure,
+                Verdict::Away { reason } => Came::Away(reason.clone()),
+            };
+            let settle = async move { settle(&queue, lease, verdict, &options.retry).await };
+            settling.spawn(settle.instrument(tracing::Span::current()));
+            came
         }
         .instrument(span)
     }
 
     /// Waits, with growing intervals, until a probe succeeds. Jobs in hand may end meanwhile.
-    async fn pause(
-        &self,
-        reason: String,
-        failures: &mut u32,
-        running: &mut Running,
-        stop: &CancellationToken,
-    ) {
+    async fn pause(&self, reason: String, failures: &mut u32, stop: &CancellationToken) {
         tracing::warn!(
             lane = self.lane,
             reason,
@@ -246,8 +308,6 @@ impl Worker {
             }
             *failures = failures.saturating_add(1);
         }
-        // What these came to belongs to the time before the pause.
-        while running.tasks.try_join_next().is_some() {}
         tracing::info!(lane = self.lane, "lane goes on");
         self.status.send_replace(LaneStatus::default());
     }
@@ -264,15 +324,12 @@ async fn judge(handler: &dyn Handler, lease: &Lease, limit: Duration) -> Verdict
     Verdict::Retry { error, after: None }
 }
 
-async fn settle(queue: &Queue, lease: Lease, verdict: Verdict, schedule: &Schedule) -> Settled {
+async fn settle(queue: &Queue, lease: Lease, verdict: Verdict, schedule: &Schedule) {
     let job: &Job = lease.job();
     let (attempt, since_first) = (job.attempt, queue.now() - job.first_attempt_at);
     let settled = match verdict {
         Verdict::Done(finish) => lease.done(finish).await,
-        Verdict::Away { reason } => {
-            report(lease.release().await);
-            return Settled::Away(reason);
-        }
+        Verdict::Away { .. } => lease.release().await,
         Verdict::Dead { error } => {
             tracing::error!(error, "dead letter; look at it and send it again when the cause is gone");
             lease.dead(error).await
@@ -291,12 +348,7 @@ async fn settle(queue: &Queue, lease: Lease, verdict: Verdict, schedule: &Schedu
             }
         }
     };
-    report(settled);
-    Settled::Progress
-}
-
-/// A lease that cannot be settled expires, and its job is handed out again: nothing is lost.
-fn report(settled: Result<()>) {
+    // A lease that cannot be settled expires, and its job is handed out again: nothing is lost.
     if let Err(error) = settled {
         tracing::error!(%error, "cannot settle the job; it will be worked on again");
     }

@@ -8,6 +8,7 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU32,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -20,7 +21,7 @@ use queue::{
     WorkerOptions,
     conformance::{ManualClock, delivery},
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Answers from a list, then `Done`; can be held, and counts what runs at a time.
@@ -33,6 +34,7 @@ struct Scripted {
     started: AtomicUsize,
     running: AtomicUsize,
     most: AtomicUsize,
+    starts: Mutex<Vec<Instant>>,
     gate: Option<Semaphore>,
 }
 
@@ -40,6 +42,7 @@ struct Scripted {
 impl Handler for Scripted {
     async fn handle(&self, lease: &Lease) -> Verdict {
         self.started.fetch_add(1, Ordering::SeqCst);
+        self.starts.lock().unwrap().push(Instant::now());
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
         if let Some(gate) = &self.gate {
@@ -103,6 +106,19 @@ fn quick() -> WorkerOptions {
 }
 
 impl Lane {
+    /// Waits until so many run, and makes sure that no more do: what the worker asks of the store before this asks
+    /// something of it has been done afterwards.
+    async fn running(&self, jobs: usize) {
+        let now = || self.handler.running.load(Ordering::SeqCst);
+        while now() != jobs {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..5 {
+            self.queue.can_store().await.unwrap();
+        }
+        assert_eq!(now(), jobs);
+    }
+
     /// Waits until the job of `id` is in `state`.
     async fn until(&self, id: &str, state: JobState) -> queue::JobRecord {
         let mut changes = self.queue.changes();
@@ -181,6 +197,91 @@ async fn a_lane_whose_target_is_away_waits_counts_nothing_and_goes_on() {
     }
     assert_eq!(*lane.handler.handled.lock().unwrap(), ["d1", "d1", "d2"]);
     assert_eq!(lane.status.borrow().paused, None);
+}
+
+/// A lane that was paused with eight jobs in hand, and goes on; twenty others wait.
+async fn back_after_a_pause() -> Lane {
+    let held = Scripted {
+        gate: Some(Semaphore::new(0)),
+        back: AtomicBool::new(true),
+        ..scripted([Verdict::Away { reason: "asleep".into() }])
+    };
+    let mut lane = start(held, WorkerOptions { concurrency: 9, ..quick() }).await;
+    for n in 0..8 {
+        lane.queue.put(delivery(&format!("d{n}"), "a", &format!("k{n}"))).await.unwrap();
+    }
+    lane.running(8).await;
+    lane.handler.gate.as_ref().unwrap().add_permits(1);
+    lane.status.wait_for(|status| status.paused.is_some()).await.unwrap();
+    lane.status.wait_for(|status| status.paused.is_none()).await.unwrap();
+    for n in 8..28 {
+        lane.queue.put(delivery(&format!("d{n}"), "a", &format!("k{n}"))).await.unwrap();
+    }
+    lane
+}
+
+#[tokio::test]
+async fn what_is_back_gets_one_job_then_twice_as_many_with_each_success() {
+    let lane = back_after_a_pause().await;
+    lane.running(7 + 1).await;
+    let gate = lane.handler.gate.as_ref().unwrap();
+    // Those from before the pause are served first, and do not widen the room.
+    gate.add_permits(7);
+    lane.running(1).await;
+    for allowed in [2, 4, 8, 9] {
+        gate.add_permits(1);
+        lane.running(allowed).await;
+    }
+    gate.add_permits(100);
+    for n in 0..28 {
+        assert_eq!(lane.until(&format!("d{n}"), JobState::Done).await.attempts, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_on_the_way_back_starts_again_at_one() {
+    let lane = back_after_a_pause().await;
+    let gate = lane.handler.gate.as_ref().unwrap();
+    gate.add_permits(7);
+    lane.running(1).await;
+    gate.add_permits(1);
+    lane.running(2).await;
+    lane.handler.verdicts.lock().unwrap().push_back(Verdict::Retry { error: "busy".into(), after: None });
+    gate.add_permits(1);
+    lane.running(1).await;
+    gate.add_permits(1);
+    lane.running(2).await;
+}
+
+#[tokio::test]
+async fn what_began_before_a_pause_says_nothing_about_the_time_after_it() {
+    let lane = back_after_a_pause().await;
+    lane.running(7 + 1).await;
+    let late = || Verdict::Away { reason: "asleep, said late".into() };
+    lane.handler.verdicts.lock().unwrap().extend((0..7).map(|_| late()));
+    lane.handler.gate.as_ref().unwrap().add_permits(100);
+    for n in 0..28 {
+        assert_eq!(lane.until(&format!("d{n}"), JobState::Done).await.attempts, 1);
+    }
+    assert_eq!(lane.handler.probes.load(Ordering::SeqCst), 1, "paused once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_the_rate_start_in_a_second() {
+    const RATE: u32 = 20;
+    let options = WorkerOptions { rate: NonZeroU32::new(RATE).unwrap(), ..quick() };
+    let lane = start(Scripted::default(), options).await;
+    for n in 0..60 {
+        lane.queue.put(delivery(&format!("d{n}"), "a", &format!("k{n}"))).await.unwrap();
+    }
+    for n in 0..60 {
+        lane.until(&format!("d{n}"), JobState::Done).await;
+    }
+    let starts = lane.handler.starts.lock().unwrap().clone();
+    for (n, start) in starts.iter().enumerate() {
+        let within = starts[n..].iter().filter(|other| **other - *start < Duration::from_secs(1)).count();
+        assert!(within <= (RATE + RATE / 10) as usize, "{within} within a second");
+    }
 }
 
 #[tokio::test]

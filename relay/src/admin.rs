@@ -20,7 +20,8 @@ use shared::{
 };
 
 use crate::{
-    App, receive,
+    App, limits, receive,
+    targets::TEST_EVENT,
     view::{self, DeliveryView},
 };
 
@@ -34,6 +35,7 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
         return ApiError::new(StatusCode::FORBIDDEN, "admin_closed", message).into_response();
     };
     if bearer(request.headers()).is_some_and(|sent| same(token, sent)) {
+        limits::proven(request.extensions());
         return next.run(request).await;
     }
     ApiError::unauthorized("send `Authorization: Bearer` with RELAY_ADMIN_TOKEN").into_response()
@@ -152,7 +154,7 @@ pub async fn test_webhook(State(app): State<App>) -> Result<Response, ApiError> 
     let envelope = Envelope {
         version: VERSION,
         id,
-        event: "relay_test".to_owned(),
+        event: TEST_EVENT.to_owned(),
         action: None,
         received_at: Timestamp::now(),
         redelivery: 0,
@@ -171,7 +173,7 @@ fn known_target(app: &App, target: Option<String>) -> Result<Option<String>, Api
     if app.targets.iter().any(|target| target.name == name) {
         return Ok(Some(name));
     }
-    let names: Vec<&str> = app.targets.iter().map(|target| target.name).collect();
+    let names: Vec<&str> = app.targets.iter().map(|target| target.name.as_str()).collect();
     let message = format!("there is no target `{name}`; there are: {}", names.join(", "));
     Err(ApiError::bad_request("unknown_target", message))
 }

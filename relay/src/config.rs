@@ -6,28 +6,29 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser};
 use secrecy::{ExposeSecret, SecretString};
 use shared::{
-    config::{self, Defaults, Loaded, ServiceArgs, plain_url, required, secret},
-    signature::{GithubSecrets, SigningKeys},
+    config::{self, Defaults, Loaded, ServiceArgs, required, secret},
+    signature::GithubSecrets,
 };
 use url::Url;
 
 mod dispatch;
 mod limits;
+mod missed;
+mod targets;
 
 pub use dispatch::DispatchArgs;
 pub use limits::LimitArgs;
+pub use missed::{MissedArgs, MissedConfig, MissedSettings};
+pub use targets::{Kind, Target};
 
-use crate::{
-    cli::Command,
-    targets::{CLAUDE, OLLAMA, Rules},
-};
+use crate::{cli::Command, targets::Rules};
 
 /// The shortest admin token that is accepted.
 const SHORTEST_TOKEN: usize = 16;
 
 const DEFAULTS: Defaults = Defaults {
     values: &[("port", "4200"), ("listen", "0.0.0.0"), ("data_dir", "./data/relay")],
-    tables: &["routes"],
+    tables: &["routes", "targets"],
 };
 
 /// The relay: takes GitHub's webhooks, makes them durable, and hands them home.
@@ -75,25 +76,15 @@ pub struct RelayArgs {
     /// What the relay allows.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// How missed deliveries are found.
+    #[command(flatten)]
+    pub missed: MissedArgs,
     /// Where Prometheus scrapes
     #[arg(long, env = "METRICS_LISTEN", default_value = "127.0.0.1:9420")]
     pub metrics_listen: SocketAddr,
     /// Where the commands of this program find the running relay [default: this machine, PORT]
     #[arg(long, env = "RELAY_URL", value_name = "URL")]
     pub relay_url: Option<Url>,
-}
-
-/// A target that events are handed to.
-#[derive(Debug, Clone)]
-pub struct Target {
-    /// Name, also of its lane.
-    pub name: &'static str,
-    /// The service that must answer.
-    pub service: &'static str,
-    /// Base URL.
-    pub url: Url,
-    /// Path that takes envelopes.
-    pub path: &'static str,
 }
 
 /// The relay's settings, checked.
@@ -103,14 +94,14 @@ pub struct Config {
     pub args: RelayArgs,
     /// GitHub's.
     pub webhook_secrets: GithubSecrets,
-    /// Between our services.
-    pub signing_keys: SigningKeys,
     /// For the admin routes.
     pub admin_token: Option<SecretString>,
     /// Where events go.
     pub rules: Rules,
     /// Who takes them.
     pub targets: Vec<Target>,
+    /// Where missed deliveries are looked for.
+    pub missed: MissedConfig,
 }
 
 /// Reads the command line, the environment and the configuration file.
@@ -125,40 +116,25 @@ impl Config {
     /// Checks the settings that serving needs. `tables` are those of the configuration file.
     ///
     /// # Errors
-    /// A secret is missing or weak, or a rule is wrong; the text says what to do.
+    /// A secret is missing or weak, or a rule or a target is wrong; the text says what to do.
     pub fn new(args: RelayArgs, tables: &toml::Table) -> anyhow::Result<Self> {
         let webhook = required(
             "GITHUB_WEBHOOK_SECRET",
             args.github_webhook_secret.as_ref(),
             args.github_webhook_secret_file.as_deref(),
         )?;
-        let targets = vec![
-            Target {
-                name: CLAUDE,
-                service: "claude-endpoint",
-                url: args.claude_endpoint.clone(),
-                path: "/ai-sync",
-            },
-            Target {
-                name: OLLAMA,
-                service: "ollama-endpoint",
-                url: args.ollama_endpoint.clone(),
-                path: "/memory-update",
-            },
-        ];
-        for (name, url) in
-            [("CLAUDE_ENDPOINT", &args.claude_endpoint), ("OLLAMA_ENDPOINT", &args.ollama_endpoint)]
-        {
-            plain_url(name, url)?;
-        }
-        let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
+        let ours = args.service.signing_keys()?;
+        let mut targets = targets::endpoints(&args.claude_endpoint, &args.ollama_endpoint, &ours)?;
+        let (extra, subscriptions) = targets::extra(tables)?;
+        targets.extend(extra);
+        let routes: toml::Table = tables.clone().into_iter().filter(|(name, _)| name == "routes").collect();
         Ok(Self {
             webhook_secrets: GithubSecrets::parse(&webhook)
                 .context("GITHUB_WEBHOOK_SECRET cannot be used")?,
-            signing_keys: args.service.signing_keys()?,
             admin_token: admin_token(&args)?,
-            rules: Rules::new(&tables.to_string(), &names)?,
+            rules: Rules::new(&routes.to_string(), subscriptions)?,
             targets,
+            missed: args.missed.check()?,
             args,
         })
     }

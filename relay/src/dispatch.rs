@@ -1,36 +1,72 @@
 //! Leased event → signed POST → done, retry or dead.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
+use anyhow::Context;
 use bytes::Bytes;
-use queue::{Finish, Handler, Job, Lease, Verdict};
-use serde::Deserialize;
+use queue::{Handler, Job, Lease, Verdict};
 use shared::{
-    client::{Answer, SignedClient},
+    client::{Answer, Answers, CallError, SignedClient},
     event::Envelope,
     trace::{self, TraceParent},
 };
+use tokio::net::TcpStream;
 
-use crate::metrics;
+use crate::{
+    config::{Kind, Target},
+    metrics,
+};
+
+mod probe;
+mod verdict;
+
+use probe::Prober;
+pub use verdict::DELIVERED;
 
 /// The word for an event that the far side has taken and not yet finished.
 pub const HANDED_OVER: &str = "handed_over";
-/// How long a target may take to say that it can take events.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often in a row an event may be left without an answer by an extra target that is there, before it is that
+/// event's own failure.
+const PATIENCE: u32 = 3;
 
 /// Hands the events of one lane to its target.
-#[derive(Debug)]
 pub struct Dispatch {
+    target: String,
+    kind: Kind,
     client: SignedClient,
-    path: &'static str,
-    target: &'static str,
+    prober: Prober,
+    unanswered: Unanswered,
 }
 
 impl Dispatch {
-    /// Hands over to `client` at `path`.
-    pub fn new(target: &'static str, client: SignedClient, path: &'static str) -> Self {
-        Self { client, path, target }
+    /// Hands over to `target`, by `client`.
+    pub fn new(target: &Target, client: SignedClient) -> Self {
+        let prober = match target.kind {
+            Kind::Endpoint { .. } => probe_of_endpoint(client.clone()),
+            Kind::Extra { .. } => probe_of_extra(target),
+        };
+        let (target, kind, unanswered) = (target.name.clone(), target.kind, Unanswered::default());
+        Self { target, kind, client, prober, unanswered }
     }
+}
+
+/// The client for a target; `timeout` is for a whole call.
+///
+/// # Errors
+/// TLS cannot be set up.
+pub fn client(target: &Target, timeout: Duration) -> anyhow::Result<SignedClient> {
+    let (url, keys) = (target.url.clone(), target.keys.clone());
+    let client = match target.kind {
+        Kind::Endpoint { service, .. } => SignedClient::new(service, url, keys, timeout),
+        Kind::Extra { signed_answers } => {
+            let answers = if signed_answers { Answers::Signed } else { Answers::Any };
+            SignedClient::for_receiver(&target.name, url, keys, answers, timeout)
+        }
+    };
+    client.with_context(|| format!("the target `{}`", target.name))
 }
 
 #[async_trait::async_trait]
@@ -38,12 +74,12 @@ impl Handler for Dispatch {
     async fn handle(&self, lease: &Lease) -> Verdict {
         let job = lease.job();
         let verdict = trace::within(TraceParent::of_envelope(&job.payload), self.hand_over(job)).await;
-        metrics::handover(self.target, &verdict);
+        metrics::handover(&self.target, &verdict);
         verdict
     }
 
     async fn probe(&self) -> bool {
-        matches!(self.client.get("/readyz", Some(PROBE_TIMEOUT)).await, Ok(answer) if answer.is_success())
+        self.prober.is_there().await.is_ok()
     }
 }
 
@@ -55,15 +91,106 @@ impl Dispatch {
                 return Verdict::Dead { error: format!("the stored event cannot be read: {error}") };
             }
         };
-        match self.client.post(self.path, &job.id, body).await {
-            // What was sent may or may not have arrived, and will be sent again under the same id. If the target is
-            // well, it is this event that it cannot take, and others must not wait for it.
-            Err(error) if self.probe().await => Verdict::Retry { error: error.to_string(), after: None },
-            Err(error) => Verdict::Away { reason: error.to_string() },
-            Ok(answer) => {
-                metrics::answered(self.target, job.received_at);
-                self.verdict(&answer)
+        match self.kind {
+            Kind::Endpoint { service, path } => {
+                let call = self.client.post(path, &job.id, body);
+                match self.prober.attend(call).await {
+                    Ok(Ok(answer)) => self.answered(job, verdict::of_endpoint(service, &answer), &answer),
+                    Ok(Err(error)) => self.not_answered_by_endpoint(&error).await,
+                    Err(why) => {
+                        Verdict::Away { reason: format!("the {service} leaves an event unanswered: {why}") }
+                    }
+                }
             }
+            Kind::Extra { .. } => match self.client.deliver(&job.id, body).await {
+                Ok(answer) => {
+                    self.unanswered.forget(&job.id);
+                    self.answered(job, verdict::of_extra(&answer), &answer)
+                }
+                Err(error) => self.not_answered_by_extra(job, &error),
+            },
+        }
+    }
+
+    fn answered(&self, job: &Job, verdict: Verdict, answer: &Answer) -> Verdict {
+        metrics::answered(&self.target, job.received_at);
+        if matches!(verdict, Verdict::Done(_)) {
+            tracing::info!(status = answer.status, "handed over");
+        }
+        verdict
+    }
+
+    /// What was sent may or may not have arrived, and will be sent again under the same id. If the target is well, it
+    /// is this event that it cannot take, and others must not wait for it.
+    async fn not_answered_by_endpoint(&self, error: &CallError) -> Verdict {
+        match self.prober.is_there().await {
+            Ok(()) => Verdict::Retry { error: error.to_string(), after: None },
+            Err(_) => Verdict::Away { reason: error.to_string() },
+        }
+    }
+
+    /// There is nobody to ask about an extra target's health, so the lane pauses and the same event is its probe. One
+    /// that is left without an answer each time, though the target can be connected to, becomes a failed attempt: else
+    /// an event at which a receiver chokes would hold up all others for ever.
+    fn not_answered_by_extra(&self, job: &Job, error: &CallError) -> Verdict {
+        let error_text = error.to_string();
+        match error {
+            CallError::NotOurs { .. } => Verdict::Away { reason: error_text },
+            CallError::TooLarge(_) => Verdict::Retry { error: error_text, after: None },
+            CallError::Unreachable(..) if self.unanswered.count(&job.id) < PATIENCE => {
+                Verdict::Away { reason: error_text }
+            }
+            CallError::Unreachable(..) => Verdict::Retry { error: error_text, after: None },
+        }
+    }
+}
+
+/// An endpoint of ours is there if it says so under its signature.
+fn probe_of_endpoint(client: SignedClient) -> Prober {
+    Prober::new(move || {
+        let client = client.clone();
+        Box::pin(async move {
+            match client.get("/readyz", None).await {
+                Ok(answer) if answer.is_success() => Ok(()),
+                Ok(answer) => Err(format!("/readyz answered {}: {}", answer.status, answer.message())),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    })
+}
+
+/// An extra target is there if it takes a TCP connection. Nothing more is asked: Standard Webhooks know no probe, and
+/// receivers that were made for POST alone leave other methods unanswered. Whether it takes events is found out by
+/// the next one, which goes alone.
+fn probe_of_extra(target: &Target) -> Prober {
+    let host = target.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let port = target.url.port_or_known_default().unwrap_or_default();
+    Prober::new(move || {
+        let host = host.clone();
+        Box::pin(async move {
+            let connected = TcpStream::connect((host.as_str(), port)).await;
+            connected.map(drop).map_err(|error| error.to_string())
+        })
+    })
+}
+
+/// Which event was last left without an answer, and how often in a row.
+#[derive(Default)]
+struct Unanswered(Mutex<Option<(String, u32)>>);
+
+impl Unanswered {
+    /// Counts this time too.
+    fn count(&self, id: &str) -> u32 {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = last.take().filter(|(of, _)| of == id).map_or(1, |(_, times)| times.saturating_add(1));
+        *last = Some((id.to_owned(), times));
+        times
+    }
+
+    fn forget(&self, id: &str) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_some_and(|(of, _)| of == id) {
+            *last = None;
         }
     }
 }
@@ -76,94 +203,4 @@ fn body(job: &Job) -> serde_json::Result<Bytes> {
     let envelope: Envelope = serde_json::from_slice(&job.payload)?;
     let envelope = Envelope { redelivery: job.redelivery, ..envelope };
     serde_json::to_vec(&envelope).map(Bytes::from)
-}
-
-/// What a target says when it has taken an event. Only the status counts for a target that says less.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Taken {
-    service: Option<String>,
-    /// Of a duplicate that it has finished.
-    outcome: Option<Finish>,
-    error: Option<Problem>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Problem {
-    code: String,
-}
-
-impl Dispatch {
-    fn verdict(&self, answer: &Answer) -> Verdict {
-        let error = || format!("the target answered {}: {}", answer.status, answer.message());
-        let said: Taken = serde_json::from_slice(&answer.body).unwrap_or_default();
-        match answer.status {
-            200..=299 if said.service.as_deref().is_some_and(|name| name != self.client.service()) => {
-                let reason = format!(
-                    "{} is answered for by another of our services; are the tunnel's ports mixed up?",
-                    self.client.base()
-                );
-                Verdict::Away { reason }
-            }
-            200..=299 => {
-                tracing::info!(status = answer.status, "handed over");
-                let awaited = || Finish::new(HANDED_OVER, "taken by the target; its outcome is awaited");
-                Verdict::Done(said.outcome.unwrap_or_else(awaited))
-            }
-            408 | 425 | 429 | 500..=599 => Verdict::Retry { error: error(), after: answer.retry_after },
-            // One side is being upgraded.
-            400 if said.error.is_some_and(|error| error.code == "unknown_version") => {
-                Verdict::Away { reason: error() }
-            }
-            _ => Verdict::Dead { error: error() },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use shared::signature::SigningKeys;
-
-    use super::*;
-
-    fn judge_body(status: u16, body: &'static str) -> Verdict {
-        let keys = SigningKeys::parse(&"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()).unwrap();
-        let base = "http://127.0.0.1:9".parse().unwrap();
-        let client = SignedClient::new("claude-endpoint", base, keys, Duration::from_secs(1)).unwrap();
-        let dispatch = Dispatch::new("claude", client, "/ai-sync");
-        dispatch.verdict(&Answer {
-            status,
-            body: Bytes::from(body),
-            retry_after: Some(Duration::from_secs(7)),
-        })
-    }
-
-    fn judge(status: u16) -> Verdict {
-        judge_body(status, r#"{"error":{"code":"x","message":"try later"}}"#)
-    }
-
-    #[test]
-    fn what_a_target_adds_to_its_answer_counts() {
-        let finished = r#"{"status":"duplicate","service":"claude-endpoint","outcome":{"state":"completed","summary":"done"}}"#;
-        assert!(matches!(judge_body(200, finished), Verdict::Done(finish) if finish.state == "completed"));
-        assert!(matches!(judge_body(202, r#"{"service":"ollama-endpoint"}"#), Verdict::Away { .. }));
-        assert!(matches!(judge_body(202, "taken"), Verdict::Done(_)));
-        assert!(matches!(judge_body(400, r#"{"error":{"code":"unknown_version"}}"#), Verdict::Away { .. }));
-    }
-
-    #[test]
-    fn a_target_s_answer_decides() {
-        for taken in [200, 202] {
-            assert!(matches!(judge(taken), Verdict::Done(finish) if finish.state == HANDED_OVER));
-        }
-        for busy in [408, 429, 500, 503] {
-            assert!(
-                matches!(judge(busy), Verdict::Retry { after: Some(after), error } if after.as_secs() == 7 && error.contains("try later"))
-            );
-        }
-        for refused in [301, 400, 404, 413] {
-            assert!(matches!(judge(refused), Verdict::Dead { .. }));
-        }
-    }
 }

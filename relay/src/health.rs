@@ -5,7 +5,7 @@ use http::StatusCode;
 use jiff::{Timestamp, Unit};
 use shared::health::{Check, Report};
 
-use crate::{App, TargetStatus};
+use crate::{App, TargetStatus, missed};
 
 /// The share of the backlog from which on it is a warning.
 const WARN_PERCENT: u64 = 80;
@@ -50,11 +50,17 @@ async fn report(app: &App) -> Report {
         }
         Err(error) => return report.with("store", unreadable(&error)),
     }
+    report = report.with("github:missed", missed_check(&app.missed.borrow()));
     let lanes = match app.queue.stats().await {
         Ok(lanes) => lanes,
         Err(error) => return report.with("store", unreadable(&error)),
     };
     for lane in lanes {
+        if !app.targets.iter().any(|target| target.name == lane.lane) && lane.pending + lane.leased > 0 {
+            let advice =
+                "events wait for a target that is not configured any more: bring it back into [[targets]]";
+            report = report.with(&format!("target:{}", lane.lane), Check::warn(advice));
+        }
         let age = lane
             .oldest
             .and_then(|oldest| (Timestamp::now() - oldest).total(Unit::Second).ok())
@@ -92,12 +98,28 @@ fn backlog_check(open: u64, limit: u64, unit: &str) -> Check {
 
 fn target_check(target: &TargetStatus) -> Check {
     let paused = target.lane.borrow().paused.clone();
-    match (paused, target.reachable.borrow().clone()) {
-        (Some(reason), _) | (None, Some(Err(reason))) => {
+    let reachable = target.reachable.as_ref().map(|reachable| reachable.borrow().clone());
+    match (paused, reachable) {
+        (Some(reason), _) | (None, Some(Some(Err(reason)))) => {
             Check::warn(format!("away; events wait and nothing is lost: {reason}"))
         }
-        (None, Some(Ok(()))) => Check::pass(),
-        (None, None) => Check::warn("not asked yet"),
+        (None, None | Some(Some(Ok(())))) => Check::pass(),
+        (None, Some(None)) => Check::warn("not asked yet"),
+    }
+}
+
+fn missed_check(state: &missed::State) -> Check {
+    match state {
+        missed::State::Off(why) => Check { output: Some(why.clone()), ..Check::pass() },
+        missed::State::Lacking(why) => Check::warn(why.clone()),
+        missed::State::Unasked => Check::pass(),
+        missed::State::Looked { open, troubles } => {
+            let check = match troubles.len() {
+                0 => Check::pass(),
+                _ => Check::warn(troubles.iter().map(String::as_str).collect::<Vec<_>>().join("; ")),
+            };
+            check.observed(*open, "events")
+        }
     }
 }
 

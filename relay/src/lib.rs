@@ -5,7 +5,6 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 use anyhow::Context;
 use queue::{LaneStatus, Queue, Worker, WorkerOptions};
 use shared::{
-    client::SignedClient,
     server::{BodyMemory, Limits, serve},
     telemetry,
 };
@@ -13,6 +12,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub mod config;
+pub mod limits;
 pub mod routes;
 
 pub mod github;
@@ -21,6 +21,8 @@ pub mod targets;
 
 pub mod dispatch;
 pub mod outcomes;
+
+pub mod missed;
 
 pub mod admin;
 pub mod stream;
@@ -33,8 +35,9 @@ pub mod table;
 pub mod health;
 pub mod metrics;
 
-use config::Config;
+use config::{Config, Kind};
 use dispatch::Dispatch;
+use missed::Missed;
 use outcomes::{Follower, Reachable};
 use stream::Streams;
 
@@ -51,10 +54,14 @@ pub struct Shared {
     pub queue: Queue,
     /// Memory for bodies that are being received.
     pub body_memory: BodyMemory,
+    /// Who may send how much.
+    pub limits: limits::Limits,
     /// How much may wait before webhooks are refused.
     pub backlog: Backlog,
     /// What is known of the targets.
     pub targets: Vec<TargetStatus>,
+    /// How the search for missed deliveries is.
+    pub missed: watch::Receiver<missed::State>,
     /// Room for readers of the live stream.
     pub streams: Streams,
 }
@@ -72,11 +79,11 @@ pub struct Backlog {
 #[derive(Debug)]
 pub struct TargetStatus {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// Whether its lane runs.
     pub lane: watch::Receiver<LaneStatus>,
-    /// Whether it answers.
-    pub reachable: watch::Receiver<Reachable>,
+    /// Whether it answers; of an extra target no more is known than whether its lane runs.
+    pub reachable: Option<watch::Receiver<Reachable>>,
 }
 
 impl Deref for App {
@@ -92,6 +99,7 @@ pub struct Relay {
     app: App,
     workers: Vec<Worker>,
     followers: Vec<Follower>,
+    missed: Missed,
 }
 
 impl Relay {
@@ -109,27 +117,30 @@ impl Relay {
         let options = WorkerOptions {
             concurrency: usize::from(config.args.dispatch.dispatch_concurrency),
             timeout: timeout + Duration::from_secs(15),
+            rate: config.args.dispatch.drain_rate,
             ..WorkerOptions::default()
         };
         let (mut workers, mut followers, mut targets) = (Vec::new(), Vec::new(), Vec::new());
         for target in &config.targets {
-            let client =
-                SignedClient::new(target.service, target.url.clone(), config.signing_keys.clone(), timeout)?;
-            let handler = Arc::new(Dispatch::new(target.name, client.clone(), target.path));
-            let worker = Worker::new(queue.clone(), target.name, handler, options);
-            let follower = Follower::new(queue.clone(), target.name, client);
+            let client = dispatch::client(target, timeout)?;
+            let handler = Arc::new(Dispatch::new(target, client.clone()));
+            let worker = Worker::new(queue.clone(), &target.name, handler, options);
+            let tells = matches!(target.kind, Kind::Endpoint { .. });
+            let follower = tells.then(|| Follower::new(queue.clone(), &target.name, client));
             targets.push(TargetStatus {
-                name: target.name,
+                name: target.name.clone(),
                 lane: worker.status(),
-                reachable: follower.reachable(),
+                reachable: follower.as_ref().map(Follower::reachable),
             });
             workers.push(worker);
-            followers.push(follower);
+            followers.extend(follower);
         }
         let body_memory = BodyMemory::new(config.args.limits.max_body_memory);
-        let streams = Streams::default();
-        let shared = Shared { config, queue, body_memory, backlog, targets, streams };
-        Ok(Self { app: App(Arc::new(shared)), workers, followers })
+        let limits = limits::Limits::new(&config.args.limits);
+        let missed = Missed::new(queue.clone(), &config.missed)?;
+        let (state, streams) = (missed.state(), Streams::default());
+        let shared = Shared { config, queue, body_memory, limits, backlog, targets, missed: state, streams };
+        Ok(Self { app: App(Arc::new(shared)), workers, followers, missed })
     }
 
     /// What the routes share.
@@ -155,7 +166,7 @@ impl Relay {
         tasks.spawn(serve(
             metrics_listener,
             scrape,
-            Limits { connections: 16, ..Limits::default() },
+            Limits { name: "metrics", connections: 16, ..Limits::default() },
             stop.clone(),
         ));
         for worker in self.workers {
@@ -164,6 +175,7 @@ impl Relay {
         for follower in self.followers {
             tasks.spawn(follower.run(stop.clone()));
         }
+        tasks.spawn(self.missed.run(stop.clone()));
         serve(listener, routes::public(self.app), limits, stop).await;
         tasks.close();
         tasks.wait().await;

@@ -42,6 +42,14 @@ pub const TARGET_UP: &str = "ai_relay_target_up";
 pub const OUTCOMES: &str = "ai_relay_outcomes_total";
 /// Deliveries that GitHub could not make, by what was done about them (`result`).
 pub const MISSED: &str = "ai_relay_missed_deliveries_total";
+/// When all of GitHub's lists of deliveries were last read.
+pub const MISSED_CHECK: &str = "ai_relay_missed_check_timestamp_seconds";
+/// Requests that were too many, by whose limit (`reason`).
+pub const REQUESTS_REFUSED: &str = "ai_relay_requests_refused_total";
+/// Open connections by `listener`; set by the server.
+pub const CONNECTIONS: &str = "ai_relay_connections_open";
+/// Connections that made room for others, by `listener`; counted by the server.
+pub const CONNECTIONS_EVICTED: &str = "ai_relay_connections_evicted_total";
 /// Which build runs (`version`).
 pub const BUILD_INFO: &str = "ai_relay_build_info";
 /// Readers of the live stream.
@@ -80,15 +88,18 @@ pub fn start(app: &App) {
     for result in RESULTS {
         counter!(WEBHOOKS, "result" => result).increment(0);
     }
+    for reason in ["address", "all"] {
+        counter!(REQUESTS_REFUSED, "reason" => reason).increment(0);
+    }
     for result in ["redelivered", "given_up"] {
         counter!(MISSED, "result" => result).increment(0);
     }
     for target in &app.targets {
         for result in ATTEMPTS {
-            counter!(HANDOVERS, "target" => target.name, "result" => result).increment(0);
+            counter!(HANDOVERS, "target" => target.name.clone(), "result" => result).increment(0);
         }
         for state in STATES {
-            counter!(OUTCOMES, "target" => target.name, "state" => state.as_str()).increment(0);
+            counter!(OUTCOMES, "target" => target.name.clone(), "state" => state.as_str()).increment(0);
         }
     }
 }
@@ -112,6 +123,13 @@ fn describe() {
     describe_gauge!(TARGET_UP, "1 while a target answers.");
     describe_counter!(OUTCOMES, "What became of events, as their targets tell it.");
     describe_counter!(MISSED, "Deliveries that GitHub could not make, by what was done about them.");
+    describe_gauge!(
+        MISSED_CHECK,
+        "When GitHub's deliveries were last looked through, in seconds since 1970."
+    );
+    describe_counter!(REQUESTS_REFUSED, "Requests answered 429, by whose limit it was.");
+    describe_gauge!(CONNECTIONS, "Open connections by listener.");
+    describe_counter!(CONNECTIONS_EVICTED, "Connections that were closed to make room for others.");
     describe_gauge!(BUILD_INFO, "Always 1; the label names the build that runs.");
     describe_gauge!(STREAMS, "Readers of the live stream.");
 }
@@ -121,9 +139,11 @@ pub async fn publish(app: &App) {
     process::publish();
     for target in &app.targets {
         let paused = target.lane.borrow().paused.is_some();
-        let up = !paused && matches!(*target.reachable.borrow(), Some(Ok(())));
-        gauge!(LANE_PAUSED, "lane" => target.name).set(f64::from(paused));
-        gauge!(TARGET_UP, "target" => target.name).set(f64::from(up));
+        // Of an extra target no more is known than whether its lane runs.
+        let answers = target.reachable.as_ref().is_none_or(|is| matches!(*is.borrow(), Some(Ok(()))));
+        let up = !paused && answers;
+        gauge!(LANE_PAUSED, "lane" => target.name.clone()).set(f64::from(paused));
+        gauge!(TARGET_UP, "target" => target.name.clone()).set(f64::from(up));
     }
     gauge!(STREAMS).set(float(app.streams.open()));
     let published = async {
@@ -151,25 +171,40 @@ pub fn webhook_body(bytes: usize) {
 }
 
 /// An attempt to hand over came to an end.
-pub fn handover(target: &'static str, verdict: &Verdict) {
+pub fn handover(target: &str, verdict: &Verdict) {
     let result = match verdict {
         Verdict::Done(_) => "accepted",
         Verdict::Retry { .. } => "retried",
         Verdict::Dead { .. } => "dead",
         Verdict::Away { .. } => "away",
     };
-    counter!(HANDOVERS, "target" => target, "result" => result).increment(1);
+    counter!(HANDOVERS, "target" => target.to_owned(), "result" => result).increment(1);
 }
 
 /// A target answered for an event that arrived at `received_at`.
-pub fn answered(target: &'static str, received_at: Timestamp) {
+pub fn answered(target: &str, received_at: Timestamp) {
     let seconds = (Timestamp::now() - received_at).total(jiff::Unit::Second).unwrap_or(0.0);
-    histogram!(HANDOVER_DURATION, "target" => target).record(seconds);
+    histogram!(HANDOVER_DURATION, "target" => target.to_owned()).record(seconds);
+}
+
+/// A request was one too many.
+pub fn refused(reason: &'static str) {
+    counter!(REQUESTS_REFUSED, "reason" => reason).increment(1);
+}
+
+/// Something was done about a delivery that GitHub could not make.
+pub fn missed(result: &'static str) {
+    counter!(MISSED, "result" => result).increment(1);
+}
+
+/// All that GitHub lists was looked through at `at`.
+pub fn looked_for_missed(at: Timestamp) {
+    gauge!(MISSED_CHECK).set(at.as_duration().as_secs_f64());
 }
 
 /// A target told what became of an event.
-pub fn outcome(target: &'static str, state: State) {
-    counter!(OUTCOMES, "target" => target, "state" => state.as_str()).increment(1);
+pub fn outcome(target: &str, state: State) {
+    counter!(OUTCOMES, "target" => target.to_owned(), "state" => state.as_str()).increment(1);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a sample is a float, and exact up to 2^53")]

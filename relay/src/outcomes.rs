@@ -21,15 +21,15 @@ pub type Reachable = Option<Result<(), String>>;
 #[derive(Debug)]
 pub struct Follower {
     queue: Queue,
-    lane: &'static str,
+    lane: String,
     client: SignedClient,
     reachable: watch::Sender<Reachable>,
 }
 
 impl Follower {
     /// Follows the endpoint of `lane`.
-    pub fn new(queue: Queue, lane: &'static str, client: SignedClient) -> Self {
-        Self { queue, lane, client, reachable: watch::Sender::new(None) }
+    pub fn new(queue: Queue, lane: &str, client: SignedClient) -> Self {
+        Self { queue, lane: lane.to_owned(), client, reachable: watch::Sender::new(None) }
     }
 
     /// Whether the endpoint answers.
@@ -99,7 +99,7 @@ impl Follower {
         let Outcome { delivery, redelivery, state, summary, url, detail, .. } = outcome;
         let finish =
             Finish { state: state.as_str().to_owned(), summary: summary.clone(), url: url.clone(), detail };
-        if self.queue.record(&delivery, self.lane, redelivery, finish).await? {
+        if self.queue.record(&delivery, &self.lane, redelivery, finish).await? {
             tracing::info!(
                 delivery,
                 target_name = self.lane,
@@ -108,7 +108,7 @@ impl Follower {
                 url,
                 "outcome"
             );
-            metrics::outcome(self.lane, state);
+            metrics::outcome(&self.lane, state);
         } else {
             // Such as what a local agent told the memory.
             tracing::debug!(

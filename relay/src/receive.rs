@@ -23,7 +23,7 @@ use shared::{
 use crate::{
     App,
     github::{self, PayloadError, Received},
-    metrics,
+    limits, metrics,
     targets::{CLAUDE, Decision},
 };
 
@@ -56,6 +56,7 @@ async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Res
     let encoding = github::encoding(&parts.headers).map_err(refuse)?;
     // What was read keeps its share of the memory until the event is stored.
     let (body, _share) = verified(app, &parts.headers, body).await?;
+    limits::proven(&parts.extensions);
     metrics::webhook_body(body.as_ref().len());
     let digest = signature::digest(body.as_ref());
     let meta = meta.map_err(refuse)?;

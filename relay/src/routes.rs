@@ -9,7 +9,7 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use shared::error::ApiError;
 
-use crate::{App, admin, health, metrics, receive, stream};
+use crate::{App, admin, health, limits, metrics, receive, stream};
 
 /// What the relay answers on its port.
 pub fn public(app: App) -> Router {
@@ -31,6 +31,7 @@ pub fn public(app: App) -> Router {
             ApiError::not_found("there is no such route; GitHub's webhook goes to POST /github-webhook")
         })
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(from_fn_with_state(app.clone(), limits::guard))
         .with_state(app)
 }
 

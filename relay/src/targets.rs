@@ -1,8 +1,13 @@
-//! Envelope → the lanes that want it. Pure. The rules are data: [`DEFAULT_RULES`] and the configuration file's.
+//! Envelope → the lanes that want it. Pure. The rules are data: [`DEFAULT_RULES`] and the configuration file's, and what
+//! extra targets want beside them.
 
 use serde::Deserialize;
 use shared::event::{Envelope, Subject};
 use thiserror::Error;
+
+mod subscription;
+
+pub use subscription::{PatternError, Subscription, TEST_EVENT};
 
 /// The lane of the claude-endpoint.
 pub const CLAUDE: &str = "claude";
@@ -20,6 +25,9 @@ pub enum RuleError {
     /// No such target.
     #[error("[[routes]] number {0} names the target `{1}`; there are: {2}")]
     UnknownTarget(usize, String, String),
+    /// Nothing is ever sent to it.
+    #[error("the target `{0}` gets nothing: give it `events`, or name it in the `targets` of a [[routes]]")]
+    Unwanted(String),
 }
 
 /// One rule.
@@ -55,17 +63,24 @@ pub enum Decision {
     Ignored(String),
 }
 
-/// The rules, in the order in which they are asked.
+/// Who gets what.
 #[derive(Debug, Clone)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules {
+    /// In the order in which they are asked.
+    rules: Vec<Rule>,
+    /// One for each extra target.
+    subscriptions: Vec<Subscription>,
+}
 
 impl Rules {
-    /// The configuration file's rules (TOML with `[[routes]]`; may be empty) before the default ones. `targets` are
-    /// the names that exist.
+    /// The configuration file's rules (TOML with `[[routes]]`; may be empty) before the default ones, and what the extra
+    /// targets want.
     ///
     /// # Errors
-    /// A rule cannot be read, or names a target that does not exist.
-    pub fn new(configured: &str, targets: &[&str]) -> Result<Self, RuleError> {
+    /// A rule cannot be read, or names a target that does not exist, or nothing is ever sent to one that does.
+    pub fn new(configured: &str, subscriptions: Vec<Subscription>) -> Result<Self, RuleError> {
+        let extra = subscriptions.iter().map(Subscription::target);
+        let targets: Vec<&str> = [CLAUDE, OLLAMA].into_iter().chain(extra).collect();
         let mut rules = Vec::new();
         for text in [configured, DEFAULT_RULES] {
             let file: File =
@@ -78,21 +93,40 @@ impl Rules {
                 rules.push(rule);
             }
         }
-        Ok(Self(rules))
+        let named = |target: &str| rules.iter().any(|rule: &Rule| rule.targets.iter().any(|t| t == target));
+        if let Some(unwanted) = subscriptions.iter().find(|one| one.is_empty() && !named(one.target())) {
+            return Err(RuleError::Unwanted(unwanted.target().to_owned()));
+        }
+        Ok(Self { rules, subscriptions })
     }
 
-    /// Where this event goes.
+    /// Where this event goes: to the targets of the first rule that matches, and to the extra targets that want it.
     pub fn decide(&self, envelope: &Envelope) -> Decision {
-        let Some(rule) = self.0.iter().find(|rule| rule.matches(envelope)) else {
-            return Decision::Ignored("no rule wants this event".to_owned());
-        };
-        if rule.targets.is_empty() {
-            let action = envelope.action.as_deref().map(|action| format!(".{action}")).unwrap_or_default();
-            let reason = rule.reason.as_deref().unwrap_or("a rule says so");
-            return Decision::Ignored(format!("{}{action}: {reason}", envelope.event));
+        let rule = self.rules.iter().find(|rule| rule.matches(envelope));
+        let allowed =
+            |target: &&String| self.subscriptions.iter().all(|s| s.target() != *target || s.allows(envelope));
+        let mut targets: Vec<String> =
+            rule.into_iter().flat_map(|rule| &rule.targets).filter(allowed).cloned().collect();
+        for subscription in self.subscriptions.iter().filter(|subscription| subscription.wants(envelope)) {
+            if !targets.iter().any(|target| target == subscription.target()) {
+                targets.push(subscription.target().to_owned());
+            }
         }
-        Decision::Targets(rule.targets.clone())
+        if targets.is_empty() {
+            Decision::Ignored(reason(rule, envelope))
+        } else {
+            Decision::Targets(targets)
+        }
     }
+}
+
+/// Why nobody gets this event.
+fn reason(rule: Option<&Rule>, envelope: &Envelope) -> String {
+    let Some(rule) = rule else { return "no rule wants this event".to_owned() };
+    let unsaid =
+        if rule.targets.is_empty() { "a rule says so" } else { "its targets want other repositories" };
+    let action = envelope.action.as_deref().map(|action| format!(".{action}")).unwrap_or_default();
+    format!("{}{action}: {}", envelope.event, rule.reason.as_deref().unwrap_or(unsaid))
 }
 
 impl Rule {
@@ -117,7 +151,7 @@ fn is_default_branch(envelope: &Envelope) -> bool {
 mod tests {
     use super::*;
 
-    const TARGETS: [&str; 2] = [CLAUDE, OLLAMA];
+    const NO_PUSH: &str = "[[routes]]\nevent = \"push\"\ntargets = []\nreason = \"too many\"";
 
     fn envelope(event: &str, action: Option<&str>, git_ref: Option<&str>) -> Envelope {
         let subject = match git_ref {
@@ -137,7 +171,7 @@ mod tests {
     /// Every event of the contract, as a person would read it.
     #[test]
     fn where_events_go() {
-        let rules = Rules::new("", &TARGETS).unwrap();
+        let rules = Rules::new("", Vec::new()).unwrap();
         let table: Vec<String> = [
             ("pull_request", Some("opened"), None),
             ("pull_request", Some("reopened"), None),
@@ -172,23 +206,57 @@ mod tests {
 
     #[test]
     fn a_configured_rule_comes_first() {
-        let rules = Rules::new("[[routes]]\nevent = \"push\"\ntargets = []\nreason = \"too many\"", &TARGETS)
-            .unwrap();
+        let rules = Rules::new(NO_PUSH, Vec::new()).unwrap();
         let decision = rules.decide(&envelope("push", None, Some("refs/heads/main")));
         assert_eq!(decision, Decision::Ignored("push: too many".into()));
     }
 
     #[test]
     fn a_mistake_in_a_rule_is_named() {
-        let unknown = Rules::new("[[routes]]\nevent = \"push\"\ntargets = [\"claud\"]", &TARGETS)
+        let unknown = Rules::new("[[routes]]\nevent = \"push\"\ntargets = [\"claud\"]", Vec::new())
             .unwrap_err()
             .to_string();
         assert_eq!(unknown, "[[routes]] number 1 names the target `claud`; there are: claude, ollama");
         assert!(
-            Rules::new("[[routes]]\nevnt = \"push\"\ntargets = []", &TARGETS)
+            Rules::new("[[routes]]\nevnt = \"push\"\ntargets = []", Vec::new())
                 .unwrap_err()
                 .to_string()
                 .contains("evnt")
         );
+    }
+
+    fn wants(target: &str, events: &[&str], repositories: Option<&[&str]>) -> Subscription {
+        let owned = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        Subscription::new(target, &owned(events), repositories.map(owned).as_deref()).unwrap()
+    }
+
+    #[test]
+    fn an_extra_target_gets_what_it_wants_beside_what_the_rules_say() {
+        let rules = Rules::new(NO_PUSH, vec![wants("bot", &["push", "issues.opened"], None)]).unwrap();
+        let to = |names: &[&str]| Decision::Targets(names.iter().map(|&name| name.to_owned()).collect());
+        assert_eq!(rules.decide(&envelope("issues", Some("opened"), None)), to(&[OLLAMA, "bot"]));
+        assert_eq!(rules.decide(&envelope("issues", Some("closed"), None)), to(&[OLLAMA]));
+        let ignored_by_the_rules = envelope("push", None, Some("refs/heads/main"));
+        assert_eq!(rules.decide(&ignored_by_the_rules), to(&["bot"]));
+        assert_eq!(rules.decide(&envelope(TEST_EVENT, None, None)), to(&[CLAUDE, OLLAMA, "bot"]));
+    }
+
+    #[test]
+    fn a_rule_may_name_an_extra_target_which_still_gets_its_own_repositories_only() {
+        let text = "[[routes]]\nevent = \"push\"\ntargets = [\"bot\"]";
+        let push = envelope("push", None, Some("refs/heads/main"));
+        let all = Rules::new(text, vec![wants("bot", &["*"], None)]).unwrap();
+        assert_eq!(all.decide(&push), Decision::Targets(vec!["bot".into()]), "once");
+        let others = Rules::new(text, vec![wants("bot", &["*"], Some(&["o/other"]))]).unwrap();
+        let reason = "push: its targets want other repositories";
+        assert_eq!(others.decide(&push), Decision::Ignored(reason.into()));
+    }
+
+    #[test]
+    fn a_target_that_would_get_nothing_is_a_mistake() {
+        let nothing = Rules::new("", vec![wants("bot", &[], None)]).unwrap_err();
+        assert_eq!(nothing, RuleError::Unwanted("bot".into()));
+        let named = "[[routes]]\nevent = \"push\"\ntargets = [\"bot\"]";
+        assert!(Rules::new(named, vec![wants("bot", &[], None)]).is_ok());
     }
 }

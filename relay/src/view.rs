@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use queue::{JobRecord, JobState, Record};
 use serde::{Deserialize, Serialize};
 
-use crate::App;
+use crate::{App, dispatch::DELIVERED};
 
 /// A delivery.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub struct DeliveryView {
 pub struct TargetView {
     /// The target.
     pub target: String,
-    /// `pending`, `leased`, `handed_over`, `dead`, or the outcome's state.
+    /// `pending`, `leased`, `handed_over`, `delivered`, `dead`, or the outcome's state.
     pub state: String,
     /// Attempts to hand it over.
     pub attempts: u32,
@@ -132,6 +132,7 @@ fn overall(targets: &[TargetView]) -> &str {
         "discarded",
         "partial",
         "completed",
+        DELIVERED,
         "skipped",
         "superseded",
     ];

@@ -17,6 +17,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+#[path = "contract/limits.rs"]
+mod limits;
+
 const SECRET: &str = "a-webhook-secret-for-tests";
 const TOKEN: &str = "an-admin-token-for-tests";
 

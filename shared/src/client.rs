@@ -1,10 +1,13 @@
 //! The signed client between our services: it signs what it sends and believes only signed answers.
 
-use std::{sync::Once, time::Duration};
+use std::{
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header::RETRY_AFTER};
-use jiff::Timestamp;
+use jiff::{Timestamp, fmt::rfc2822};
 use thiserror::Error;
 use url::Url;
 
@@ -20,6 +23,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(5);
 /// The largest answer one of our services gives.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+/// The longest that a target may ask to be left alone.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// As much of an answer that needs no signature as is read: its status counts, and the start of it says why.
+const LARGEST_REASON: usize = 64 * 1024;
 
 /// An HTTP client with a connect timeout, no redirects (a redirected request would carry its secrets elsewhere), no
 /// proxy from the environment, and `timeout` for a whole call unless the call sets its own. On a machine without CA
@@ -64,11 +71,13 @@ pub enum CallError {
     Unreachable(String, String),
     /// Somebody answered who does not hold the key.
     #[error(
-        "{url} answered {status} without a valid signature ({why}): either another program holds that port, or RELAY_SIGNING_KEY or the clock differs on the other side"
+        "{who} answered {status} without a valid signature ({why}): either another program holds that port, or {key} or the clock differs on the other side"
     )]
     NotOurs {
-        /// Base URL of the target.
-        url: String,
+        /// Base URL or name of the target.
+        who: String,
+        /// Where the key is set.
+        key: &'static str,
         /// Status of the answer.
         status: u16,
         /// What is wrong with it.
@@ -106,13 +115,26 @@ impl Answer {
     }
 }
 
+/// Which answers are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// Those that carry [`signature::ANSWER`].
+    Signed,
+    /// All: for receivers that know Standard Webhooks only.
+    Any,
+}
+
 /// Talks to one service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SignedClient {
     http: reqwest::Client,
-    service: &'static str,
+    service: Arc<str>,
     base: Url,
     keys: SigningKeys,
+    answers: Answers,
+    /// What errors call the other side, and where its key is set.
+    who: Arc<str>,
+    key: &'static str,
 }
 
 impl SignedClient {
@@ -121,17 +143,35 @@ impl SignedClient {
     /// # Errors
     /// TLS cannot be set up.
     pub fn new(
-        service: &'static str,
+        service: impl Into<Arc<str>>,
         base: Url,
         keys: SigningKeys,
         timeout: Duration,
     ) -> reqwest::Result<Self> {
-        Ok(Self { http: http(Some(timeout))?, service, base, keys })
+        let (who, key) = (base.as_str().into(), "RELAY_SIGNING_KEY");
+        let (http, service) = (http(Some(timeout))?, service.into());
+        Ok(Self { http, service, base, keys, answers: Answers::Signed, who, key })
+    }
+
+    /// A client for somebody else's receiver of that name, which takes [`deliver`](Self::deliver)ies at `url` and has
+    /// keys of its own. Errors name it, and never its URL, which may be meant for nobody's eyes.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn for_receiver(
+        name: &str,
+        url: Url,
+        keys: SigningKeys,
+        answers: Answers,
+        timeout: Duration,
+    ) -> reqwest::Result<Self> {
+        let (who, key) = (format!("the target `{name}`").into(), "its signing_key");
+        Ok(Self { http: http(Some(timeout))?, service: name.into(), base: url, keys, answers, who, key })
     }
 
     /// The service's name.
-    pub fn service(&self) -> &'static str {
-        self.service
+    pub fn service(&self) -> &str {
+        &self.service
     }
 
     /// The service's base URL.
@@ -144,7 +184,15 @@ impl SignedClient {
     /// # Errors
     /// [`CallError`]; an error status is an [`Answer`].
     pub async fn post(&self, path: &str, id: &str, body: Bytes) -> Result<Answer, CallError> {
-        self.call(Method::POST, path, id, body, None).await
+        self.call(Method::POST, self.url(path), id, body, None).await
+    }
+
+    /// `POST` to the very URL that the client was made for; else as [`post`](Self::post).
+    ///
+    /// # Errors
+    /// [`CallError`]; an error status is an [`Answer`].
+    pub async fn deliver(&self, id: &str, body: Bytes) -> Result<Answer, CallError> {
+        self.call(Method::POST, self.base.to_string(), id, body, None).await
     }
 
     /// `GET`; `timeout` replaces the client's own where a call is a long poll or a quick probe.
@@ -153,40 +201,58 @@ impl SignedClient {
     /// [`CallError`]; an error status is an [`Answer`].
     pub async fn get(&self, path_and_query: &str, timeout: Option<Duration>) -> Result<Answer, CallError> {
         let path = path_and_query.split('?').next().unwrap_or_default();
-        let id = signature::bound_id("GET", self.service, path, &uuid::Uuid::new_v4().to_string());
-        self.call(Method::GET, path_and_query, &id, Bytes::new(), timeout).await
+        let id = signature::bound_id("GET", &self.service, path, &uuid::Uuid::new_v4().to_string());
+        self.call(Method::GET, self.url(path_and_query), &id, Bytes::new(), timeout).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base.as_str().trim_end_matches('/'))
     }
 
     async fn call(
         &self,
         method: Method,
-        path: &str,
+        url: String,
         id: &str,
         body: Bytes,
         timeout: Option<Duration>,
     ) -> Result<Answer, CallError> {
-        let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
         let mut request = self.http.request(method, url).headers(self.headers(id, &body)).body(body);
         if let Some(timeout) = timeout {
             request = request.timeout(timeout);
         }
-        let unreachable = |error: reqwest::Error| {
-            CallError::Unreachable(self.base.to_string(), chain(&error.without_url()))
-        };
-        let mut response = request.send().await.map_err(unreachable)?;
+        let response = request.send().await.map_err(|error| self.unreachable(error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = match self.answers {
+            Answers::Any => start_of(response).await,
+            Answers::Signed => {
+                let answer = self.whole(response).await?;
+                let signature = headers.get(signature::ANSWER).and_then(|value| value.to_str().ok());
+                let checked = self.keys.verify_answer(signature, id, status, answer);
+                let not_ours = |why| CallError::NotOurs { who: self.who(), key: self.key, status, why };
+                checked.map_err(not_ours)?.into_bytes()
+            }
+        };
+        Ok(Answer { status, body, retry_after: retry_after(&headers) })
+    }
+
+    async fn whole(&self, mut response: reqwest::Response) -> Result<Bytes, CallError> {
         let mut answer = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error))? {
             if answer.len() + chunk.len() > LARGEST_ANSWER {
-                return Err(CallError::TooLarge(self.base.to_string()));
+                return Err(CallError::TooLarge(self.who()));
             }
             answer.extend_from_slice(&chunk);
         }
-        let signature = headers.get(signature::ANSWER).and_then(|value| value.to_str().ok());
-        let checked = self.keys.verify_answer(signature, id, status, answer.freeze());
-        let verified =
-            checked.map_err(|why| CallError::NotOurs { url: self.base.to_string(), status, why })?;
-        Ok(Answer { status, body: verified.into_bytes(), retry_after: retry_after(&headers) })
+        Ok(answer.freeze())
+    }
+
+    fn who(&self) -> String {
+        self.who.to_string()
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> CallError {
+        CallError::Unreachable(self.who(), chain(&error.without_url()))
     }
 
     fn headers(&self, id: &str, body: &[u8]) -> HeaderMap {
@@ -214,16 +280,44 @@ pub fn trace_headers() -> HeaderMap {
     value.map(|value| (HeaderName::from_static(trace::HEADER), value)).into_iter().collect()
 }
 
-/// `Retry-After` in seconds, at most an hour (RFC 9110, section 10.2.3; its date form is not used by our targets).
+/// What there is of an answer whose status is enough.
+async fn start_of(mut response: reqwest::Response) -> Bytes {
+    let mut start = BytesMut::new();
+    while let Ok(Some(chunk)) = response.chunk().await
+        && start.len() < LARGEST_REASON
+    {
+        start.extend_from_slice(&chunk[..chunk.len().min(LARGEST_REASON - start.len())]);
+    }
+    start.freeze()
+}
+
+/// `Retry-After`, in seconds or as a date, at most an hour (RFC 9110, section 10.2.3).
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(3600)))
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let until = |date| Duration::try_from(date - Timestamp::now()).unwrap_or_default();
+    let asked = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => until(rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?),
+    };
+    Some(asked.min(LONGEST_WAIT))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::trace::TraceParent;
+
+    #[test]
+    fn a_target_says_when_to_come_back_in_seconds_or_by_a_date() {
+        let asked = |text: &str| {
+            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).unwrap())]))
+        };
+        assert_eq!(asked("7"), Some(Duration::from_secs(7)));
+        assert_eq!(asked("999999"), Some(LONGEST_WAIT));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        assert_eq!(asked("Thu, 31 Dec 2150 23:59:59 GMT"), Some(LONGEST_WAIT));
+        assert_eq!(asked("soon"), None);
+    }
 
     #[tokio::test]
     async fn each_call_names_its_trace_with_a_span_of_its_own() {

@@ -6,17 +6,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    fmt::Write as _,
-    fs,
+    fmt, fs,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
-use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, parser::ValueSource};
+use clap::{Arg, Args, Command, CommandFactory, FromArgMatches};
 use secrecy::SecretString;
 
 use crate::{server::Limits, signature::SigningKeys, telemetry::LogFormat};
+
+mod show;
+
+pub use show::{Setting, show};
+use show::{settings, table_settings};
 
 /// The settings that every service has.
 #[derive(Debug, Clone, Args)]
@@ -42,7 +46,7 @@ pub struct ServiceArgs {
     /// File with RELAY_SIGNING_KEY
     #[arg(long, env = "RELAY_SIGNING_KEY_FILE", value_name = "FILE")]
     pub relay_signing_key_file: Option<PathBuf>,
-    /// Most connections open at a time
+    /// Most connections open at a time; beyond, the one that has kept the service waiting for the longest time is closed
     #[arg(long, env = "MAX_CONNECTIONS", default_value = "4096", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
     /// How log lines are written
@@ -97,16 +101,21 @@ pub fn secret(
         (Some(_), Some(_)) => bail!("{name} and {name}_FILE are both set; keep one of them"),
         (Some(value), None) => Ok(Some(value.clone())),
         (None, None) => Ok(None),
-        (None, Some(path)) => {
-            let text = fs::read_to_string(path)
-                .with_context(|| format!("cannot read {name}_FILE {}", path.display()))?;
-            let text = text.trim_end_matches(['\r', '\n']);
-            if text.is_empty() {
-                bail!("{name}_FILE {} is empty", path.display());
-            }
-            Ok(Some(SecretString::from(text)))
-        }
+        (None, Some(path)) => secret_file(&format!("{name}_FILE"), path).map(Some),
     }
+}
+
+/// The secret in a file that the setting `name` names.
+///
+/// # Errors
+/// It cannot be read, or is empty.
+pub fn secret_file(name: &str, path: &Path) -> anyhow::Result<SecretString> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {name} {}", path.display()))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        bail!("{name} {} is empty", path.display());
+    }
+    Ok(SecretString::from(text))
 }
 
 /// A secret that the service cannot do without.
@@ -132,7 +141,6 @@ pub struct Defaults {
 }
 
 /// A parsed command line with what lies under it.
-#[derive(Debug)]
 pub struct Loaded<C> {
     /// The command line.
     pub cli: C,
@@ -142,15 +150,12 @@ pub struct Loaded<C> {
     pub tables: toml::Table,
 }
 
-/// One line of `config show`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
-    /// Its name in the TOML file; in upper case, its environment variable.
-    pub name: String,
-    /// Its value, or `<redacted>`, or `None` when it is not set.
-    pub value: Option<String>,
-    /// `flag`, `environment`, `file` or `default`.
-    pub source: &'static str,
+impl<C: fmt::Debug> fmt::Debug for Loaded<C> {
+    /// Without the tables, which may hold secrets; `settings` has them redacted.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Loaded");
+        shown.field("cli", &self.cli).field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 /// Parses `arguments` over the environment, the TOML file and the defaults. A mistake on the command line, `--help`
@@ -177,7 +182,9 @@ pub fn load<C: CommandFactory + FromArgMatches>(
     }
     let matches = command.clone().get_matches_from(&arguments);
     let cli = C::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-    Ok(Loaded { settings: settings(&command, &matches, &from_file), cli, tables })
+    let mut settings = settings(&command, &matches, &from_file);
+    settings.extend(table_settings(&tables));
+    Ok(Loaded { settings, cli, tables })
 }
 
 /// Settings can stand before or after the subcommand; an empty environment variable counts as unset, since that is
@@ -246,17 +253,6 @@ fn scalar(value: &toml::Value) -> Option<String> {
     }
 }
 
-/// A URL with the password it should not have, made showable.
-fn without_password(text: &str) -> String {
-    match url::Url::parse(text) {
-        Ok(mut url) if url.password().is_some() || !url.username().is_empty() => {
-            let _ = (url.set_username("redacted"), url.set_password(None));
-            url.to_string()
-        }
-        _ => text.to_owned(),
-    }
-}
-
 /// Refuses a URL with a user or password: it would be shown in logs and health reports.
 ///
 /// # Errors
@@ -274,40 +270,6 @@ fn is_setting(arg: &Arg) -> bool {
     !surroundings
         && (arg.get_env().is_some()
             || arg.get_long().is_some_and(|long| !["help", "version"].contains(&long)))
-}
-
-fn settings(command: &Command, matches: &ArgMatches, from_file: &BTreeSet<String>) -> Vec<Setting> {
-    let show = |arg: &Arg| {
-        let name = arg.get_id().to_string();
-        let raw = matches.try_get_raw(&name).ok().flatten();
-        let value =
-            raw.map(|values| values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(","));
-        let source = match matches.value_source(&name) {
-            Some(ValueSource::CommandLine) => "flag",
-            Some(ValueSource::EnvVariable) => "environment",
-            _ if from_file.contains(&name) => "file",
-            _ => "default",
-        };
-        let value = value.map(|text| without_password(&text));
-        let value = if arg.is_hide_env_values_set() { value.map(|_| "<redacted>".to_owned()) } else { value };
-        Setting { name, value, source }
-    };
-    let mut settings: Vec<Setting> =
-        command.get_arguments().filter(|arg| is_setting(arg)).map(show).collect();
-    settings.sort_by(|a, b| a.name.cmp(&b.name));
-    settings
-}
-
-/// The text of `config show`: every setting, its value, and where that came from.
-pub fn show(settings: &[Setting]) -> String {
-    let mut text = String::new();
-    for Setting { name, value, source } in settings {
-        let _ = match value {
-            Some(value) => writeln!(text, "{:<56} # {source}", format!("{name} = {value:?}")),
-            None => writeln!(text, "{:<56} # not set", format!("# {name} =")),
-        };
-    }
-    text
 }
 
 #[cfg(test)]
@@ -370,6 +332,22 @@ mod tests {
         assert!(text.contains("relay_signing_key = \"<redacted>\""), "{text}");
         assert!(!text.contains("c2VjcmV0") && !format!("{loaded:?}").contains("c2VjcmV0"));
         assert!(loaded.cli.service.signing_keys().is_ok());
+    }
+
+    #[test]
+    fn tables_are_shown_without_their_secrets() {
+        let toml = "[[routes]]\nname = \"bot\"\nurl = \"https://example.org/hook?token=s3cret\"\nsigning_key = \"s3cret\"\nevents = [\"push\", \"issues\"]";
+        let loaded = try_load(toml, &[]).unwrap();
+        let text = show(&loaded.settings);
+        for line in [
+            "routes[0].name = \"bot\"",
+            "routes[0].signing_key = \"<redacted>\"",
+            "routes[0].url = \"https://example.org/hook?redacted\"",
+            "routes[0].events = \"push,issues\"",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        assert!(!text.contains("s3cret") && !format!("{loaded:?}").contains("s3cret"));
     }
 
     #[test]

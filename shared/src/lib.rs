@@ -11,6 +11,7 @@ pub mod signature;
 pub mod client;
 pub mod config;
 pub mod error;
+pub mod github;
 pub mod health;
 pub mod server;
 pub mod service;

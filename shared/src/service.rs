@@ -79,12 +79,16 @@ async fn healthcheck(service: &ServiceArgs) -> anyhow::Result<()> {
     if failed { bail!("{} fails", report.service_id) } else { Ok(()) }
 }
 
-/// Binds the service's address.
+/// Binds the service's address, after making room for as many connections as the system allows.
 ///
 /// # Errors
 /// The address is taken or not this machine's; the text says what to do.
 pub async fn bind(service: &ServiceArgs) -> anyhow::Result<TcpListener> {
     let address = service.address();
+    // The soft limit (often 1024, on macOS 256) is for programs that cannot handle more; the listener keeps within it.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; is another instance running? PORT and LISTEN change the address")
     })

@@ -3,19 +3,26 @@
 //! The generator runs on one thread of its own and speaks HTTP/1.1 over plain TCP, so that what is measured is the
 //! server. `scripts/bench.sh` installs the others and calls this.
 
+mod distinct;
 mod ingest;
+mod journey;
 mod load;
 mod machine;
+mod memory;
 mod payload;
 mod process;
 mod report;
 mod servers;
+mod target;
 mod wire;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+
+use self::{ingest::Ingest, journey::Journey, memory::Memory, report::Goal};
 
 /// The hook's secret of every server that is measured.
 const WEBHOOK_SECRET: &str = "a-webhook-secret-for-the-benchmark";
@@ -25,8 +32,9 @@ const SIGNING_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// What is measured, and with what.
 #[derive(Debug, Args)]
 pub struct Bench {
+    /// Without a word: all of them.
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
     #[command(flatten)]
     setup: Setup,
 }
@@ -34,7 +42,22 @@ pub struct Bench {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Requests per second and latency of receiving, beside other webhook receivers and nginx.
-    Ingest(ingest::Ingest),
+    Ingest(Ingest),
+    /// Time from a webhook to its hand-over through a real SSH tunnel, and how fast a backlog drains through it.
+    Journey(Journey),
+    /// Memory and start time, with nothing and with much in the queue.
+    Memory(Memory),
+    /// A short round of everything, to see that it runs; its numbers mean nothing.
+    Quick,
+}
+
+/// What one measurement came to.
+struct Part {
+    name: &'static str,
+    goals: Vec<Goal>,
+    numbers: Value,
+    /// Why its numbers mean nothing.
+    failure: Option<String>,
 }
 
 /// Where everything is.
@@ -90,7 +113,35 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// A server could not be started, or one of its answers was an error: numbers of a server that errs mean nothing.
 pub fn run(args: &Bench) -> anyhow::Result<()> {
+    let setup = &args.setup;
     match &args.what {
-        What::Ingest(ingest) => ingest.run(&args.setup),
+        Some(What::Ingest(ingest)) => tell(setup, [ingest.run(setup)]),
+        Some(What::Journey(journey)) => tell(setup, [journey.run(setup)]),
+        Some(What::Memory(memory)) => tell(setup, [memory.run(setup)]),
+        Some(What::Quick) => all(setup, &Ingest::quick(), &Journey::quick(), &Memory::quick()),
+        None => all(setup, &Ingest::default(), &Journey::default(), &Memory::default()),
     }
+}
+
+fn all(setup: &Setup, ingest: &Ingest, journey: &Journey, memory: &Memory) -> anyhow::Result<()> {
+    let parts: [&dyn Fn() -> anyhow::Result<Part>; 3] =
+        [&|| ingest.run(setup), &|| journey.run(setup), &|| memory.run(setup)];
+    tell(setup, parts.into_iter().map(|part| part()))
+}
+
+/// Prints the goals of each part as soon as it is measured, and writes all numbers down.
+fn tell(setup: &Setup, parts: impl IntoIterator<Item = anyhow::Result<Part>>) -> anyhow::Result<()> {
+    let (mut numbers, mut failures) = (Map::new(), Vec::new());
+    for part in parts {
+        let part = part?;
+        println!();
+        for goal in &part.goals {
+            println!("{goal}");
+        }
+        println!();
+        numbers.insert(part.name.to_owned(), part.numbers);
+        failures.extend(part.failure);
+    }
+    report::write(setup.json.as_deref(), &numbers)?;
+    if failures.is_empty() { Ok(()) } else { bail!(failures.join("; ")) }
 }

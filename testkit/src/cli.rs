@@ -9,10 +9,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::anthropic::{self, Anthropic};
 use crate::bench::{self, Bench};
+use crate::crash::{self, Crash};
 use crate::github::{GitHub, sha_of};
 use crate::journey::{self, Journey};
 use crate::ollama::{Model, Ollama};
 use crate::scenario::{REVIEWER_TOKEN, Scenario};
+use crate::slow_clients::{self, SlowClients};
 use crate::webhook::{self, Delivery, delivery_id};
 
 /// Stand-ins for GitHub, Anthropic and Ollama, and GitHub's webhooks.
@@ -33,6 +35,10 @@ enum Command {
     Journey(Box<Journey>),
     /// Measures the relay; see scripts/bench.sh.
     Bench(Box<Bench>),
+    /// Holds slow connections against a relay of its own; fails unless every webhook is accepted all the same.
+    SlowClients(SlowClients),
+    /// Kills and hurts the real relay under load and counts what is lost or handed over twice.
+    Crash(Box<Crash>),
 }
 
 /// Ports; 0 takes any free one.
@@ -98,6 +104,8 @@ impl Cli {
             Command::Webhook(args) => send_webhook(&args).await,
             Command::Journey(args) => journey::run(&args).await,
             Command::Bench(args) => tokio::task::spawn_blocking(move || bench::run(&args)).await?,
+            Command::SlowClients(args) => slow_clients::run(&args).await,
+            Command::Crash(args) => crash::run(&args).await,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! A stateful stand-in for api.github.com: what a reviewer needs of it, with its rules and refusals.
 
 mod answer;
+mod app;
 mod comments;
 mod diff;
+mod hooks;
 mod limits;
 mod pulls;
 mod reviews;
@@ -23,6 +25,7 @@ use tokio::net::TcpListener;
 
 use self::answer::error_body;
 pub use self::diff::Side;
+pub use self::hooks::{Attempt, HookOwner};
 use self::routes::{SECONDARY_LIMIT, Site};
 pub use self::rules::MAX_BODY;
 pub use self::state::{CommitComment, IssueComment, Review, ReviewComment, State, Status};
@@ -64,8 +67,9 @@ impl GitHub {
     pub async fn start_on(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let state = Arc::<Mutex<State>>::default();
-        let site = Site::new(Arc::clone(&state), &format!("http://{}", listener.local_addr()?));
         let control = Control::new(Wording { error, rate_limited });
+        let site =
+            Site::new(Arc::clone(&state), control.clone(), &format!("http://{}", listener.local_addr()?));
         let server = Server::start(listener, routes::routes(site), control.clone())?;
         Ok(Self { state, control, server: Arc::new(server) })
     }
@@ -94,6 +98,10 @@ impl GitHub {
     /// [`Overdue`] with the call log after [`crate::control::DEADLINE`].
     pub async fn wait_for(&self, predicate: impl Fn(&State) -> bool) -> Result<(), Overdue> {
         self.wait_until(|| predicate(&self.state())).await
+    }
+
+    fn site(&self) -> Site {
+        Site::new(Arc::clone(&self.state), self.control.clone(), &self.url())
     }
 
     /// The state, locked: let go of it before the next await.

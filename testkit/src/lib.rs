@@ -1,4 +1,4 @@
-//! Stateful stand-ins for GitHub, Anthropic and Ollama, and the journeys that use them.
+//! Stateful stand-ins for GitHub, Anthropic and Ollama, and the journeys and crashes that use them.
 //!
 //! Each stand-in listens on loopback, keeps state as the original does and refuses what the original
 //! refuses. All share one [`control`]: faults, gates, a call log and waiting without sleeping.
@@ -7,6 +7,7 @@ pub mod anthropic;
 pub mod bench;
 pub mod cli;
 pub mod control;
+pub mod crash;
 pub mod github;
 pub mod journey;
 pub mod ollama;
@@ -15,4 +16,6 @@ pub mod reviewer;
 pub mod scenario;
 mod server;
 mod shape;
+pub mod slow_clients;
+pub mod sshd;
 pub mod webhook;

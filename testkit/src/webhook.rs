@@ -15,7 +15,7 @@ pub use self::events::{
 };
 
 /// GitHub gives up on a delivery after this long.
-const GITHUBS_PATIENCE: Duration = Duration::from_secs(10);
+pub const GITHUBS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a hook sends its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,14 @@ impl Delivery {
     /// # Errors
     /// If nobody answers in time.
     pub async fn send(&self, url: &str, secret: &str) -> anyhow::Result<Answer> {
-        let client = shared::client::http(Some(GITHUBS_PATIENCE))?;
+        self.send_by(&shared::client::http(Some(GITHUBS_PATIENCE))?, url, secret).await
+    }
+
+    /// Sends it once by this client.
+    ///
+    /// # Errors
+    /// If nobody answers in the client's time.
+    pub async fn send_by(&self, client: &reqwest::Client, url: &str, secret: &str) -> anyhow::Result<Answer> {
         let started = Instant::now();
         let mut request = client.post(url).body(self.body.clone());
         for (name, value) in self.headers(secret) {
@@ -109,6 +116,12 @@ impl Delivery {
         let body = answer.text().await.with_context(|| format!("{url} broke off its answer"))?;
         Ok(Answer { status, body, took: started.elapsed() })
     }
+}
+
+/// What a JSON delivery says that happened, if its kind of event has several actions.
+pub(crate) fn action(delivery: &Delivery) -> Option<String> {
+    let payload: Value = serde_json::from_slice(&delivery.body).ok()?;
+    Some(payload["action"].as_str()?.to_owned())
 }
 
 /// A delivery id that stays the same for the same text: a UUID in form.

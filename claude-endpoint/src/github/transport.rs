@@ -5,11 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use jiff::Timestamp;
 use octocrab::Octocrab;
 use serde_json::Value;
-use shared::client::retry_after;
 use shared::error::chain;
+use shared::github::{message, pause};
 use thiserror::Error;
 
 /// A whole call, connection included.
@@ -17,9 +16,6 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// GitHub shows diffs of at most 1 MB; a page of the files API holds a hundred patches.
 const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
-/// GitHub asks for at least a minute after a secondary limit without `retry-after`.
-const LIMITED_FOR: Duration = Duration::from_secs(60);
-const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 pub(super) const JSON: &str = "application/vnd.github+json";
 pub(super) const DIFF: &str = "application/vnd.github.diff";
@@ -104,10 +100,10 @@ pub(super) async fn send(
 
 pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], path: &str) -> GithubError {
     let message = message(body);
+    if let Some(retry_after) = pause(status, headers, body) {
+        return GithubError::RateLimited { retry_after };
+    }
     match status.as_u16() {
-        403 | 422 | 429 if is_limit(status, headers, &message) => {
-            GithubError::RateLimited { retry_after: wait(headers) }
-        }
         401 => GithubError::BadToken(message),
         403 => GithubError::Forbidden(message),
         404 => GithubError::NotFound(path.split('?').next().unwrap_or(path).to_owned()),
@@ -116,43 +112,4 @@ pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], path
         500.. => GithubError::Broken(status, message),
         _ => GithubError::Unexpected(format!("{status}: {message}")),
     }
-}
-
-/// Secondary limits are told apart from other refusals by their words; content that was created too fast is one, too.
-fn is_limit(status: StatusCode, headers: &HeaderMap, message: &str) -> bool {
-    let text = message.to_lowercase();
-    let too_quick = text.contains("submitted too quickly") || text.contains(r#""code":"abuse""#);
-    match status {
-        StatusCode::TOO_MANY_REQUESTS => true,
-        StatusCode::UNPROCESSABLE_ENTITY => too_quick,
-        _ => {
-            too_quick
-                || headers.contains_key(header::RETRY_AFTER)
-                || headers.get("x-ratelimit-remaining").is_some_and(|left| left == "0")
-                || text.contains("rate limit")
-                || text.contains("abuse")
-        }
-    }
-}
-
-/// `retry-after`, else the reset of an exhausted primary limit, else GitHub's minimum.
-fn wait(headers: &HeaderMap) -> Duration {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
-    let reset = || {
-        let exhausted = number("x-ratelimit-remaining") == Some(0);
-        let seconds = number("x-ratelimit-reset")? - Timestamp::now().as_second();
-        exhausted.then(|| Duration::from_secs(u64::try_from(seconds).unwrap_or_default() + 1))
-    };
-    retry_after(headers).or_else(reset).unwrap_or(LIMITED_FOR).min(LONGEST_WAIT)
-}
-
-/// GitHub's message with its details, at most 500 characters.
-fn message(body: &[u8]) -> String {
-    let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = match (json["message"].as_str(), json.get("errors")) {
-        (Some(message), Some(errors)) => format!("{message} {errors}"),
-        (Some(message), None) => message.to_owned(),
-        (None, _) => String::from_utf8_lossy(body).into_owned(),
-    };
-    crate::text::shorten(text.trim(), 500)
 }

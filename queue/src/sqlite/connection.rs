@@ -17,6 +17,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, hooks::Wal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::store::Store;
 use crate::model::{Error, Result};
 
 /// Commands that wait for the thread; further callers wait in turn.
@@ -33,18 +34,26 @@ const PATIENCE_WITH_READERS: Duration = Duration::from_millis(50);
 /// How long a statement waits for a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs a command, or learns why it cannot; the returned closure answers the caller, told whether the commit succeeded.
-type Command = Box<dyn FnOnce(Result<&Connection, &str>) -> Answer + Send>;
-type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
+/// Runs on what the thread owns, or learns why it cannot.
+type Command<S> = Box<dyn FnOnce(Result<&S, &str>) -> Ran + Send>;
 
-/// A connection's thread, as its users see it.
-#[derive(Debug, Clone)]
-pub(super) struct Handle(mpsc::Sender<Command>);
+/// A command that ran.
+struct Ran {
+    /// Why what it wrote must not stay.
+    broken: Option<String>,
+    /// Answers the caller, told whether the commit succeeded.
+    answer: Box<dyn FnOnce(Result<(), String>) + Send>,
+}
 
-impl Handle {
+/// A thread with its connection, as its users see it.
+#[derive(Debug)]
+pub(super) struct Handle<S>(mpsc::Sender<Command<S>>);
+
+impl Handle<Store> {
     /// A thread whose commands write, grouped into transactions; `mover` is the connection that shortens the log.
     pub(super) fn writer(mut connection: Connection, mover: Connection) -> Result<Self> {
         let log = Log::watch(&mut connection, mover)?;
+        let store = Store::new(connection);
         Self::start("queue-writer", move |mut commands| {
             while let Some(first) = commands.blocking_recv() {
                 let mut group = vec![first];
@@ -52,22 +61,26 @@ impl Handle {
                     let Ok(next) = commands.try_recv() else { break };
                     group.push(next);
                 }
-                commit_together(&connection, group);
-                log.bound(&connection);
+                commit_together(&store, group);
+                log.bound(&store);
             }
         })
     }
+}
 
+impl Handle<Connection> {
     /// A thread whose commands only read.
     pub(super) fn reader(connection: Connection) -> Result<Self> {
         Self::start("queue-reader", move |mut commands| {
             while let Some(command) = commands.blocking_recv() {
-                command(Ok(&connection))(Ok(()));
+                (command(Ok(&connection)).answer)(Ok(()));
             }
         })
     }
+}
 
-    fn start(name: &str, run: impl FnOnce(mpsc::Receiver<Command>) + Send + 'static) -> Result<Self> {
+impl<S: 'static> Handle<S> {
+    fn start(name: &str, run: impl FnOnce(mpsc::Receiver<Command<S>>) + Send + 'static) -> Result<Self> {
         let (sender, receiver) = mpsc::channel(WAITING);
         spawn(name, move || run(receiver))?;
         Ok(Self(sender))
@@ -77,23 +90,28 @@ impl Handle {
     /// thread, also when the caller has gone away meanwhile.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&S) -> Result<T> + Send + 'static,
         committed: impl FnOnce() + Send + 'static,
     ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
-        let command: Command = Box::new(move |connection| {
-            let result = match connection {
-                Ok(connection) => work(connection),
+        let command: Command<S> = Box::new(move |on| {
+            let result = match on {
+                Ok(on) => work(on),
                 Err(why) => Err(Error::Store(why.to_owned())),
             };
-            Box::new(move |commit| {
+            let broken = match &result {
+                Err(Error::Store(cause) | Error::Damaged(cause)) => Some(cause.clone()),
+                _ => None,
+            };
+            let answer = Box::new(move |commit: Result<(), String>| {
                 // A command's own error tells more than that of the group's commit.
                 let result = result.and_then(|value| commit.map(|()| value).map_err(Error::Store));
                 if result.is_ok() {
                     committed();
                 }
                 let _ = sender.send(result);
-            })
+            });
+            Ran { broken, answer }
         });
         self.0.send(command).await.map_err(|_| Error::Closed)?;
         receiver.await.map_err(|_| Error::Closed)?
@@ -158,44 +176,26 @@ fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
     connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
 }
 
-/// Each command runs in a savepoint, so that one that fails takes only itself back.
-fn commit_together(connection: &Connection, group: Vec<Command>) {
+/// A command that refuses does so before it writes. One that fails while it writes takes the whole group back, which
+/// happens when the disk is full or broken; a savepoint for each would copy every page that a group writes again and again.
+fn commit_together(store: &Store, group: Vec<Command<Store>>) {
     let mut answers = Vec::with_capacity(group.len());
-    let mut outcome = connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| error.to_string());
+    let mut outcome = store.begin();
     for command in group {
-        answers.push(command(outcome.as_ref().map(|()| connection).map_err(String::as_str)));
-        // A full disk or an I/O error makes SQLite roll back the whole transaction by itself.
-        if outcome.is_ok() && connection.is_autocommit() {
-            outcome =
-                Err("the transaction was rolled back: the disk is full or cannot be written".to_owned());
+        let ran = command(outcome.as_ref().map(|()| store).map_err(String::as_str));
+        answers.push(ran.answer);
+        if let (Ok(()), Some(cause)) = (&outcome, ran.broken) {
+            outcome = Err(cause);
         }
     }
-    if outcome.is_ok() {
-        outcome = connection.execute_batch("COMMIT").map_err(|error| error.to_string());
-    }
+    let outcome = outcome.and_then(|()| store.commit());
     if let Err(error) = &outcome {
         tracing::error!(error, commands = answers.len(), "a group of writes failed; their callers are told");
-        if !connection.is_autocommit() {
-            let _ = connection.execute_batch("ROLLBACK");
-        }
+        store.roll_back();
     }
     for answer in answers {
         answer(outcome.clone());
     }
-}
-
-/// Runs `work` so that its error leaves nothing behind.
-pub(super) fn whole<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-    connection.execute_batch("SAVEPOINT command")?;
-    let result = work(connection);
-    if connection.is_autocommit() {
-        return result;
-    }
-    if result.is_err() {
-        connection.execute_batch("ROLLBACK TO command")?;
-    }
-    connection.execute_batch("RELEASE command")?;
-    result
 }
 
 /// Opens a connection for reading and writing.
@@ -209,7 +209,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
     // FULL: a commit is on disk before it returns. fullfsync: on macOS a plain fsync stops at the drive's cache.
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
-         PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;",
+         PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;",
     )?;
     Ok(connection)
 }

@@ -21,12 +21,8 @@ const ENDED: &str = "NOT EXISTS (SELECT 1 FROM jobs j WHERE j.delivery = d.seq
 /// Gives up one batch; a caller goes on until nothing is left to do.
 pub(super) fn prune(db: &Connection, retention: &Retention, now: Timestamp) -> Result<Pruned> {
     let before = |age: Duration| now.as_millisecond() - milliseconds(age);
-    let deliveries = db
-        .prepare_cached(&format!(
-            "DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries d WHERE received_at <= ?2 AND {ENDED}
-             ORDER BY received_at LIMIT ?1)"
-        ))?
-        .execute(params![BATCH, before(retention.finished), before(retention.dead)])?;
+    let deliveries =
+        forget(db, before(retention.finished), before(retention.finished), before(retention.dead))?;
     if deliveries > 0 || read::usage(db)?.store_bytes <= retention.store_bytes {
         return Ok(Pruned { deliveries, payloads: 0 });
     }
@@ -43,12 +39,7 @@ pub(super) fn prune(db: &Connection, retention: &Retention, now: Timestamp) -> R
 /// for new, and lose only their payload.
 fn make_room(db: &Connection, remembered_since: i64, now: Timestamp, dead_too: bool) -> Result<Pruned> {
     let dead = if dead_too { now.as_millisecond() } else { i64::MIN };
-    let deliveries = db
-        .prepare_cached(&format!(
-            "DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries d WHERE received_at <= ?4 AND {ENDED}
-             ORDER BY received_at LIMIT ?1)"
-        ))?
-        .execute(params![BATCH, now.as_millisecond(), dead, remembered_since])?;
+    let deliveries = forget(db, remembered_since, now.as_millisecond(), dead)?;
     if deliveries > 0 {
         return Ok(Pruned { deliveries, payloads: 0 });
     }
@@ -59,4 +50,25 @@ fn make_room(db: &Connection, remembered_since: i64, now: Timestamp, dead_too: b
         ))?
         .execute(params![BATCH, now.as_millisecond(), dead])?;
     Ok(Pruned { deliveries: 0, payloads })
+}
+
+/// Deletes the oldest deliveries that arrived by then and have ended, with all that belongs to them.
+fn forget(db: &Connection, arrived_by: i64, ended_by: i64, dead_by: i64) -> Result<usize> {
+    let deliveries: Vec<i64> = db
+        .prepare_cached(&format!(
+            "SELECT seq FROM deliveries d WHERE received_at <= ?4 AND {ENDED} ORDER BY received_at LIMIT ?1"
+        ))?
+        .query_map(params![BATCH, ended_by, dead_by, arrived_by], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for delivery in &deliveries {
+        for part in [
+            "DELETE FROM history WHERE job IN (SELECT seq FROM jobs WHERE delivery = ?)",
+            "DELETE FROM jobs WHERE delivery = ?",
+            "DELETE FROM payloads WHERE delivery = ?",
+            "DELETE FROM deliveries WHERE seq = ?",
+        ] {
+            db.prepare_cached(part)?.execute([delivery])?;
+        }
+    }
+    Ok(deliveries.len())
 }

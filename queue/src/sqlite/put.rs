@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::write::{Ids, end, milliseconds, revive};
+use super::{
+    store::Store,
+    write::{Ids, end, revive},
+};
 use crate::model::{Error, Finish, JobState, NewDelivery, Put, Replaces, Result, Route};
 
 /// How much may be unfinished.
@@ -14,52 +17,56 @@ pub(super) struct Backlog {
 }
 
 pub(super) fn put(
-    db: &Connection,
+    store: &Store,
     delivery: &NewDelivery,
     payload: &[u8],
     now: Timestamp,
     most: Backlog,
 ) -> Result<(Put, Ids)> {
-    if let Some((seq, redelivery)) = known(db, &delivery.id)? {
-        return put_again(db, delivery, payload, seq, redelivery, now);
+    if let Some((seq, redelivery)) = known(store, &delivery.id)? {
+        return put_again(store, delivery, payload, seq, redelivery, now);
     }
-    if let Some(of) = replayed(db, delivery)? {
+    let digest = delivery.digest.filter(|_| !delivery.replay_window.is_zero());
+    if let Some(digest) = &digest
+        && let Some(of) = store.replayed(digest, delivery.replay_window, delivery.received_at)?
+    {
         return Ok((Put::Duplicate { of }, Ids::new()));
     }
     if !delivery.routes.is_empty() {
-        has_room(db, most)?;
+        has_room(store, most)?;
     }
-    let seq: i64 = db
-        .prepare_cached(
-            "INSERT INTO deliveries (id, digest, redelivery, event, action, repository, headline, note, received_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq",
-        )?
-        .query_row(
-            params![
-                delivery.id,
-                delivery.digest,
-                delivery.redelivery,
-                delivery.event,
-                delivery.action,
-                delivery.repository,
-                delivery.headline,
-                delivery.note,
-                delivery.received_at.as_millisecond()
-            ],
-            |row| row.get(0),
-        )?;
-    keep_payload(db, seq, payload)?;
+    let seq = insert(store, delivery)?;
+    keep_payload(store, seq, payload)?;
+    if let Some(digest) = &digest {
+        store.remember(digest, seq, delivery.replay_window, delivery.received_at);
+    }
     let mut touched = vec![delivery.id.clone()];
     for route in &delivery.routes {
-        touched.extend(add_job(db, seq, route, payload.len(), now)?);
+        touched.extend(add_job(store, seq, route, payload.len(), now)?);
     }
     Ok((Put::Stored, touched))
 }
 
-fn has_room(db: &Connection, most: Backlog) -> Result<()> {
-    let (jobs, bytes): (u64, u64) = db
-        .prepare_cached("SELECT coalesce(sum(n), 0), coalesce(sum(bytes), 0) FROM counts WHERE state IN ('pending', 'leased')")?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+fn insert(db: &Connection, delivery: &NewDelivery) -> Result<i64> {
+    let mut statement = db.prepare_cached(
+        "INSERT INTO deliveries (id, digest, redelivery, event, action, repository, headline, note, received_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    Ok(statement.insert(params![
+        delivery.id,
+        delivery.digest,
+        delivery.redelivery,
+        delivery.event,
+        delivery.action,
+        delivery.repository,
+        delivery.headline,
+        delivery.note,
+        delivery.received_at.as_millisecond()
+    ])?)
+}
+
+fn has_room(store: &Store, most: Backlog) -> Result<()> {
+    let (jobs, bytes) = store.open()?;
     if jobs >= most.jobs {
         return Err(Error::Full { limit: most.jobs, of: "unfinished jobs" });
     }
@@ -81,42 +88,34 @@ pub(super) fn known(db: &Connection, id: &str) -> Result<Option<(i64, u32)>> {
     Ok(statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
-/// The delivery under which the same body arrived not long ago.
-fn replayed(db: &Connection, delivery: &NewDelivery) -> Result<Option<String>> {
-    let Some(digest) = delivery.digest.filter(|_| !delivery.replay_window.is_zero()) else { return Ok(None) };
-    let since = delivery.received_at.as_millisecond() - milliseconds(delivery.replay_window);
-    let mut statement = db.prepare_cached(
-        "SELECT id FROM deliveries WHERE digest = ? AND received_at > ? ORDER BY received_at LIMIT 1",
-    )?;
-    Ok(statement.query_row(params![digest, since], |row| row.get(0)).optional()?)
-}
-
 /// A known id: dead jobs come back to life; with a higher redelivery count all that have ended do, and lanes that did
 /// not want it then but do now get theirs.
 fn put_again(
-    db: &Connection,
+    store: &Store,
     delivery: &NewDelivery,
     payload: &[u8],
     seq: i64,
     known: u32,
     now: Timestamp,
 ) -> Result<(Put, Ids)> {
-    keep_payload(db, seq, payload)?;
+    keep_payload(store, seq, payload)?;
     let mut touched = vec![delivery.id.clone()];
     let asked = delivery.redelivery > known;
-    let mut revived = revive(db, seq, None, asked, known.max(delivery.redelivery), now)?;
+    let mut revived = revive(store, seq, None, asked, known.max(delivery.redelivery), now)?;
     if asked {
-        db.prepare_cached("UPDATE deliveries SET redelivery = ? WHERE seq = ?")?
+        store
+            .prepare_cached("UPDATE deliveries SET redelivery = ? WHERE seq = ?")?
             .execute(params![delivery.redelivery, seq])?;
         // What these come to is what the new round asks for.
-        db.prepare_cached(
-            "UPDATE jobs SET redelivery = ? WHERE delivery = ? AND state IN ('pending', 'leased')",
-        )?
-        .execute(params![delivery.redelivery, seq])?;
+        store
+            .prepare_cached(
+                "UPDATE jobs SET redelivery = ? WHERE delivery = ? AND state IN ('pending', 'leased')",
+            )?
+            .execute(params![delivery.redelivery, seq])?;
         for route in &delivery.routes {
-            let mut statement = db.prepare_cached("SELECT 1 FROM jobs WHERE delivery = ? AND lane = ?")?;
+            let mut statement = store.prepare_cached("SELECT 1 FROM jobs WHERE delivery = ? AND lane = ?")?;
             if !statement.exists(params![seq, route.lane])? {
-                touched.extend(add_job(db, seq, route, payload.len(), now)?);
+                touched.extend(add_job(store, seq, route, payload.len(), now)?);
                 revived += 1;
             }
         }
@@ -128,26 +127,25 @@ fn put_again(
 }
 
 /// Adds a job; the ids are those of the deliveries that it superseded.
-fn add_job(db: &Connection, delivery: i64, route: &Route, bytes: usize, now: Timestamp) -> Result<Ids> {
-    let job: i64 = db
+fn add_job(store: &Store, delivery: i64, route: &Route, bytes: usize, now: Timestamp) -> Result<Ids> {
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    let job = store
         .prepare_cached(
             "INSERT INTO jobs (delivery, lane, key, grp, version, bytes, redelivery, state, first, due_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT redelivery FROM deliveries WHERE seq = ?1), 'pending', NOT EXISTS (SELECT 1 FROM jobs WHERE lane = ?2 AND key = ?3 AND first = 1
-                     AND state IN ('pending', 'leased')), 0) RETURNING seq",
+                     AND state IN ('pending', 'leased')), 0)",
         )?
-        .query_row(
-            params![
-                delivery,
-                route.lane,
-                route.key,
-                route.replaces.as_ref().map(|replaces| &replaces.group),
-                route.replaces.as_ref().map(|replaces| replaces.version),
-                i64::try_from(bytes).unwrap_or(i64::MAX)
-            ],
-            |row| row.get(0),
-        )?;
+        .insert(params![
+            delivery,
+            route.lane,
+            route.key,
+            route.replaces.as_ref().map(|replaces| &replaces.group),
+            route.replaces.as_ref().map(|replaces| replaces.version),
+            bytes
+        ])?;
+    store.add(&route.lane, bytes);
     match &route.replaces {
-        Some(replaces) => supersede(db, job, &route.lane, replaces, now),
+        Some(replaces) => supersede(store, job, &route.lane, replaces, now),
         None => Ok(Ids::new()),
     }
 }

@@ -1,6 +1,7 @@
--- Version 2. Times are milliseconds since 1970 UTC.
+-- Version 2. Times are milliseconds since 1970 UTC. References are what `prune.rs` deletes together; SQLite does not enforce
+-- them, which would cost a look-up for each row.
 CREATE TABLE deliveries (
-  seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+  seq         INTEGER PRIMARY KEY,
   id          TEXT    NOT NULL UNIQUE,
   digest      BLOB,
   redelivery  INTEGER NOT NULL,
@@ -11,19 +12,18 @@ CREATE TABLE deliveries (
   note        TEXT,
   received_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX deliveries_by_digest ON deliveries (digest, received_at) WHERE digest IS NOT NULL;
 CREATE INDEX deliveries_by_repository ON deliveries (repository, seq);
 CREATE INDEX deliveries_by_time ON deliveries (received_at);
 
 -- Apart from the deliveries, so that listing those reads no payload. Its row goes first when room is short.
 CREATE TABLE payloads (
-  delivery INTEGER PRIMARY KEY REFERENCES deliveries (seq) ON DELETE CASCADE,
+  delivery INTEGER PRIMARY KEY REFERENCES deliveries (seq),
   body     BLOB NOT NULL  -- zstd with its checksum
 ) STRICT;
 
 CREATE TABLE jobs (
-  seq              INTEGER PRIMARY KEY AUTOINCREMENT,
-  delivery         INTEGER NOT NULL REFERENCES deliveries (seq) ON DELETE CASCADE,
+  seq              INTEGER PRIMARY KEY,
+  delivery         INTEGER NOT NULL REFERENCES deliveries (seq),
   lane             TEXT    NOT NULL,
   key              TEXT    NOT NULL,
   grp              TEXT,
@@ -55,7 +55,7 @@ CREATE INDEX jobs_by_group ON jobs (lane, grp, version) WHERE grp IS NOT NULL;
 
 CREATE TABLE history (
   seq    INTEGER PRIMARY KEY,
-  job    INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+  job    INTEGER NOT NULL REFERENCES jobs (seq),
   at     INTEGER NOT NULL,
   what   TEXT    NOT NULL,
   detail TEXT
@@ -72,16 +72,13 @@ CREATE TABLE scratch (filler BLOB NOT NULL) STRICT;
 
 CREATE TABLE cursors (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
--- Jobs and their bytes per lane and state, kept by triggers: counting the rows for every put or scrape would cost more
--- with each one.
+-- Jobs and their bytes per lane and state: counting the rows for every put or scrape would cost more with each one. Kept
+-- by triggers, but for new jobs, which a group of writes adds up before it commits.
 CREATE TABLE counts (lane TEXT NOT NULL, state TEXT NOT NULL, n INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (lane, state)) STRICT, WITHOUT ROWID;
-CREATE TRIGGER jobs_added AFTER INSERT ON jobs BEGIN
-  INSERT INTO counts VALUES (NEW.lane, NEW.state, 1, NEW.bytes) ON CONFLICT DO UPDATE SET n = n + 1, bytes = bytes + NEW.bytes;
-END;
 CREATE TRIGGER jobs_moved AFTER UPDATE OF state ON jobs WHEN OLD.state <> NEW.state BEGIN
-  UPDATE counts SET n = n - 1, bytes = bytes - OLD.bytes WHERE lane = OLD.lane AND state = OLD.state;
+  INSERT INTO counts VALUES (OLD.lane, OLD.state, -1, -OLD.bytes) ON CONFLICT DO UPDATE SET n = n - 1, bytes = bytes - OLD.bytes;
   INSERT INTO counts VALUES (NEW.lane, NEW.state, 1, NEW.bytes) ON CONFLICT DO UPDATE SET n = n + 1, bytes = bytes + NEW.bytes;
 END;
 CREATE TRIGGER jobs_removed AFTER DELETE ON jobs BEGIN
-  UPDATE counts SET n = n - 1, bytes = bytes - OLD.bytes WHERE lane = OLD.lane AND state = OLD.state;
+  INSERT INTO counts VALUES (OLD.lane, OLD.state, -1, -OLD.bytes) ON CONFLICT DO UPDATE SET n = n - 1, bytes = bytes - OLD.bytes;
 END;

@@ -1,10 +1,11 @@
 -- Version 1 to 2: payloads apart from deliveries, bytes counted, indexes for leasing and for what an operator looks for,
--- an epoch for the feed.
+-- an epoch for the feed. Replays are recognised in memory. Nothing is deleted by cascade any more.
 CREATE TABLE payloads (
-  delivery INTEGER PRIMARY KEY REFERENCES deliveries (seq) ON DELETE CASCADE,
+  delivery INTEGER PRIMARY KEY REFERENCES deliveries (seq),
   body     BLOB NOT NULL
 ) STRICT;
 INSERT INTO payloads SELECT seq, payload FROM deliveries;
+DROP INDEX deliveries_by_digest;
 ALTER TABLE deliveries DROP COLUMN payload;
 CREATE INDEX deliveries_by_time ON deliveries (received_at);
 
@@ -13,8 +14,8 @@ DROP TRIGGER jobs_moved;
 DROP TRIGGER jobs_removed;
 DROP TABLE counts;
 CREATE TABLE jobs_2 (
-  seq              INTEGER PRIMARY KEY AUTOINCREMENT,
-  delivery         INTEGER NOT NULL REFERENCES deliveries (seq) ON DELETE CASCADE,
+  seq              INTEGER PRIMARY KEY,
+  delivery         INTEGER NOT NULL REFERENCES deliveries (seq),
   lane             TEXT    NOT NULL,
   key              TEXT    NOT NULL,
   grp              TEXT,
@@ -54,13 +55,10 @@ UPDATE feed SET epoch = abs(random() % 9007199254740992);
 
 CREATE TABLE counts (lane TEXT NOT NULL, state TEXT NOT NULL, n INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (lane, state)) STRICT, WITHOUT ROWID;
 INSERT INTO counts SELECT lane, state, count(*), sum(bytes) FROM jobs GROUP BY lane, state;
-CREATE TRIGGER jobs_added AFTER INSERT ON jobs BEGIN
-  INSERT INTO counts VALUES (NEW.lane, NEW.state, 1, NEW.bytes) ON CONFLICT DO UPDATE SET n = n + 1, bytes = bytes + NEW.bytes;
-END;
 CREATE TRIGGER jobs_moved AFTER UPDATE OF state ON jobs WHEN OLD.state <> NEW.state BEGIN
-  UPDATE counts SET n = n - 1, bytes = bytes - OLD.bytes WHERE lane = OLD.lane AND state = OLD.state;
+  INSERT INTO counts VALUES (OLD.lane, OLD.state, -1, -OLD.bytes) ON CONFLICT DO UPDATE SET n = n - 1, bytes = bytes - OLD.bytes;
   INSERT INTO counts VALUES (NEW.lane, NEW.state, 1, NEW.bytes) ON CONFLICT DO UPDATE SET n = n + 1, bytes = bytes + NEW.bytes;
 END;
 CREATE TRIGGER jobs_removed AFTER DELETE ON jobs BEGIN
-  UPDATE counts SET n = n - 1, bytes = bytes - OLD.bytes WHERE lane = OLD.lane AND state = OLD.state;
+  INSERT INTO counts VALUES (OLD.lane, OLD.state, -1, -OLD.bytes) ON CONFLICT DO UPDATE SET n = n - 1, bytes = bytes - OLD.bytes;
 END;

@@ -7,10 +7,10 @@ use url::Url;
 /// See the module.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct FilterArgs {
-    /// pending, leased, handed_over, completed, partial, skipped, superseded, discarded, dead or ignored
+    /// pending, leased, handed_over, delivered, completed, partial, skipped, superseded, discarded, dead or ignored
     #[arg(long)]
     pub(super) state: Option<String>,
-    /// claude or ollama
+    /// claude, ollama, or the name of an extra target
     #[arg(long)]
     pub(super) target: Option<String>,
     /// owner/name

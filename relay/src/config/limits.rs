@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::limits::client::TrustedProxies;
+
 /// See the module.
 #[derive(Debug, Clone, Args)]
 pub struct LimitArgs {
@@ -14,4 +16,17 @@ pub struct LimitArgs {
     /// Memory for bodies that are being received, in MiB
     #[arg(long, env = "MAX_BODY_MEMORY", default_value = "256")]
     pub max_body_memory: u32,
+    /// Requests per second that one address may send without a valid signature or token; 0: no limit
+    #[arg(long, env = "RATE_LIMIT_ADDRESS", default_value = "50", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub rate_limit_address: u32,
+    /// Requests per second in all; 0: no limit
+    #[arg(long, env = "RATE_LIMIT", default_value = "20000", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub rate_limit: u32,
+    /// Networks of proxies whose X-Forwarded-For names the client, comma-separated, or `none`
+    #[arg(
+        long,
+        env = "TRUSTED_PROXIES",
+        default_value = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
+    )]
+    pub trusted_proxies: TrustedProxies,
 }

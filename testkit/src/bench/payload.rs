@@ -40,17 +40,13 @@ impl Template {
             body: body.into_bytes(),
             content_type: ContentType::Json,
         };
-        let mut head = format!("POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n");
-        for (name, value) in delivery.headers(secret) {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str(&format!("content-length: {}\r\n\r\n", delivery.body.len()));
+        let request = request(&delivery, path, secret);
+        let head = str::from_utf8(&request[..request.len() - delivery.body.len()])?;
         let id = head.find(&placeholder).context("the request has no delivery id")?;
         let signature = head.find("sha256=").context("the request has no signature")? + "sha256=".len();
         let nonce = head.len() + start.len();
         let mut signed = Hmac::<Sha256>::new_from_slice(secret.as_bytes())?;
         signed.update(start.as_bytes());
-        let request = [head.as_bytes(), &delivery.body].concat();
         Ok(Self { request, id, signature, nonce, signed })
     }
 
@@ -84,6 +80,16 @@ impl Template {
     fn body_start(&self) -> usize {
         self.request.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4)
     }
+}
+
+/// A delivery as bytes of HTTP/1.1.
+pub(super) fn request(delivery: &Delivery, path: &str, secret: &str) -> Vec<u8> {
+    let mut head = format!("POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n");
+    for (name, value) in delivery.headers(secret) {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!("content-length: {}\r\n\r\n", delivery.body.len()));
+    [head.as_bytes(), &delivery.body].concat()
 }
 
 /// The first `push` and `pull_request` examples of `@octokit/webhooks-examples`, as the script wrote them down.

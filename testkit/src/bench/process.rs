@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use crate::port::port;
+
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A running process; killed when dropped.
@@ -80,7 +82,6 @@ pub(super) fn pause() {
 }
 
 /// An address of loopback that nobody listens at.
-pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
-    let port = crate::port::free().context("no port is free")?;
-    Ok((Ipv4Addr::LOCALHOST, port).into())
+pub(super) fn free_address() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port()).into()
 }

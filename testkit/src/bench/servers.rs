@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -17,6 +17,7 @@ use super::{
     process::{Process, free_address, pause},
     wire::Connection,
 };
+use crate::port::port;
 
 /// The path that all of them take webhooks at.
 pub(super) const PATH: &str = "/github-webhook";
@@ -98,9 +99,9 @@ impl Server {
         folder: &Path,
         templates: &[Template],
     ) -> anyhow::Result<Running> {
-        let address = free_address()?;
+        let address = free_address();
         let mut command = match self {
-            Self::Relay => relay(setup, folder, address)?,
+            Self::Relay => relay_with_room(setup, folder, address)?,
             Self::Octokit => octokit(setup, address)?,
             Self::Webhook => webhook(folder, address)?,
             Self::Nginx => nginx(folder, address)?,
@@ -144,25 +145,46 @@ impl Running {
     }
 }
 
-/// The relay as `deploy/` runs it, with targets that are away.
-fn relay(setup: &Setup, folder: &Path, address: SocketAddr) -> anyhow::Result<Command> {
-    let relay = setup.relay()?;
-    let mut command = Command::new(&relay);
+/// Starts the relay on what `folder` has, with its targets at these ports, and waits until it can take webhooks.
+pub(super) async fn start_relay(setup: &Setup, folder: &Path, targets: [u16; 2]) -> anyhow::Result<Running> {
+    let address = free_address();
+    let process = Process::start(&mut relay(setup, folder, address, targets)?, &folder.join("relay.log"))?;
+    let mut running = Running { process, address };
+    let mut connection = Connection::new(address);
+    let deadline = Instant::now() + START_DEADLINE;
+    while !matches!(connection.exchange(b"GET /readyz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await, Ok(200)) {
+        running.process.check()?;
+        if Instant::now() > deadline {
+            bail!("the relay did not become ready:\n{}", running.process.last_words());
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(running)
+}
+
+/// The relay as `deploy/` runs it.
+fn relay(setup: &Setup, folder: &Path, address: SocketAddr, targets: [u16; 2]) -> anyhow::Result<Command> {
+    let mut command = Command::new(setup.relay()?);
     command.arg("--data-dir").arg(folder.join("data")).args(["--listen", "127.0.0.1"]);
     command.args(["--port", &address.port().to_string(), "--metrics-listen", "127.0.0.1:0"]);
     command.args(["--github-webhook-secret", WEBHOOK_SECRET, "--relay-signing-key", SIGNING_KEY]);
+    let [claude, ollama] = targets.map(|port| format!("http://127.0.0.1:{port}"));
+    command.args(["--claude-endpoint", &claude, "--ollama-endpoint", &ollama]);
+    Ok(command)
+}
+
+/// The relay with targets that are away, and without the limits that a round would reach.
+fn relay_with_room(setup: &Setup, folder: &Path, address: SocketAddr) -> anyhow::Result<Command> {
+    let mut command = relay(setup, folder, address, [port(), port()])?;
     command.args(["--max-backlog", MAX_BACKLOG]);
-    command.args(["--claude-endpoint", &format!("http://{}", free_address()?)]);
-    command.args(["--ollama-endpoint", &format!("http://{}", free_address()?)]);
-    // A limit per sender would be what is measured: all of this comes from one address.
-    if knows(&relay, "rate_limit")? {
+    if knows(&setup.relay()?, "rate_limit")? {
         command.args(["--rate-limit", "0"]);
     }
     Ok(command)
 }
 
 /// Whether this relay has a setting of that name.
-fn knows(relay: &PathBuf, setting: &str) -> anyhow::Result<bool> {
+fn knows(relay: &Path, setting: &str) -> anyhow::Result<bool> {
     let output = Command::new(relay).args(["config", "show"]).env_clear().output()?;
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(shown.lines().any(|line| line.split([' ', '=']).next() == Some(setting)))

@@ -128,9 +128,15 @@ pub(crate) fn page(api: &str, uri: &Uri, items: &[Value]) -> Response {
     answer
 }
 
-fn number(uri: &Uri, key: &str) -> Option<usize> {
+/// A number in the query.
+pub(crate) fn number(uri: &Uri, key: &str) -> Option<usize> {
+    text(uri, key)?.parse().ok()
+}
+
+/// A value in the query; those that GitHub makes need no decoding.
+pub(crate) fn text<'a>(uri: &'a Uri, key: &str) -> Option<&'a str> {
     let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| *name == key).find_map(|(_, value)| value.parse().ok())
+    pairs.filter(|(name, _)| *name == key).map(|(_, value)| value).next()
 }
 
 fn with_page(uri: &Uri, page: usize) -> String {

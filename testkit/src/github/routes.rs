@@ -13,8 +13,8 @@ use serde_json::json;
 
 use super::answer::{Refusal, Viewer, json_answer};
 use super::state::{RepoState, State};
-use super::{comments, pulls, reviews};
-use crate::control::lock;
+use super::{comments, hooks, pulls, reviews};
+use crate::control::{Control, lock};
 use crate::shape;
 
 /// Requests an hour a token may make.
@@ -28,14 +28,16 @@ pub(crate) struct Site {
     state: Arc<Mutex<State>>,
     /// Base of the `url` fields and of `Link`: the stand-in itself.
     pub(crate) api: Arc<str>,
+    /// Told of what happens outside of a request.
+    pub(crate) control: Control,
 }
 
 /// `{owner}/{repo}` of a path.
 pub(crate) type RepoPath = Path<(String, String)>;
 
 impl Site {
-    pub(crate) fn new(state: Arc<Mutex<State>>, api: &str) -> Self {
-        Self { state, api: api.into() }
+    pub(crate) fn new(state: Arc<Mutex<State>>, control: Control, api: &str) -> Self {
+        Self { state, api: api.into(), control }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -75,10 +77,22 @@ pub(crate) fn routes(site: Site) -> Router {
         .route(&at("/commits/{sha}/comments"), get(comments::of_commit).post(comments::on_commit))
         .route(&at("/commits/{sha}/statuses"), get(comments::statuses))
         .route(&at("/statuses/{sha}"), post(comments::set_status))
+        .merge(hook_routes("/repos/{owner}/{name}/hooks/{hook}"))
+        .merge(hook_routes("/orgs/{org}/hooks/{hook}"))
+        .merge(hook_routes("/app/hook"))
+        .route(&at("/hooks"), get(hooks::list))
+        .route("/orgs/{org}/hooks", get(hooks::list))
+        .route("/app/hook/config", get(hooks::app_config))
         .fallback(async || Refusal::not_found())
         .layer(middleware::from_fn_with_state(site.clone(), enter))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .with_state(site)
+}
+
+fn hook_routes(hook: &str) -> Router<Site> {
+    Router::new()
+        .route(&format!("{hook}/deliveries"), get(hooks::deliveries))
+        .route(&format!("{hook}/deliveries/{{delivery}}/attempts"), post(hooks::redeliver))
 }
 
 /// User agent, credentials and limits; then the headers every answer carries.
@@ -112,7 +126,9 @@ fn admitted(state: &mut State, headers: &HeaderMap, creates: bool) -> Result<Vie
             let token = value.ok().and_then(|value| value.split_once(' ')).filter(|(scheme, _)| {
                 scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token")
             });
-            let user = token.and_then(|(_, token)| state.users.get(token.trim())).cloned();
+            let user = token.and_then(|(_, token)| {
+                state.users.get(token.trim()).cloned().or_else(|| hooks::app_user(&state.hooks, token.trim()))
+            });
             Viewer(Some(user.ok_or_else(|| Refusal::new(401, "Bad credentials"))?))
         }
     };

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::diff::{self, FileDiff, Side};
+use super::hooks::Hooks;
 use super::limits::ContentLimits;
 use crate::shape::{Pull, Repo, User, WEB};
 
@@ -208,6 +209,7 @@ pub struct State {
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) repos: BTreeMap<String, RepoState>,
     pub(crate) limits: ContentLimits,
+    pub(crate) hooks: Hooks,
     pub(crate) requests: u64,
     writes: i64,
     ids: u64,

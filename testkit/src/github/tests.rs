@@ -324,3 +324,40 @@ async fn stopped_it_is_away_and_comes_back_with_its_state() {
     shop.github.start_again().await.unwrap();
     assert_eq!(shop.get(&format!("{PULL}/reviews")).await.as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_hook_lists_what_was_tried_and_tries_again() {
+    let shop = shop().await;
+    let owner = HookOwner::Repository("acme/shop".into());
+    let hook = shop.github.add_hook(owner.clone(), "http://127.0.0.1:9/github-webhook", "secret");
+    let hooks = "/repos/acme/shop/hooks";
+    assert_eq!(shop.get(hooks).await["message"], "Not Found", "write access is not enough");
+    shop.github.add_hook_admin(owner, REVIEWER);
+    let listed = shop.get(hooks).await;
+    assert_eq!((&listed[0]["id"], &listed[0]["config"]["secret"]), (&json!(hook), &json!("********")));
+
+    let event = |id: &str| crate::webhook::Delivery::new(id, "push", &json!({"action": "x"}));
+    for id in ["a", "b", "c"] {
+        assert_eq!(shop.github.happens(hook, event(id)).await, 502);
+    }
+    let deliveries = format!("{hooks}/{hook}/deliveries");
+    let answer = shop.request(Method::GET, &format!("{deliveries}?per_page=2")).send().await.unwrap();
+    let link = answer.headers()["link"].to_str().unwrap().to_owned();
+    let first: Value = answer.json().await.unwrap();
+    assert_eq!(
+        (&first[0]["guid"], &first[1]["guid"], &first[0]["action"]),
+        (&json!("c"), &json!("b"), &json!("x"))
+    );
+    let next = link.split(['<', '>']).nth(1).unwrap().strip_prefix(&shop.github.url()).unwrap();
+    let last = shop.get(next).await;
+    assert_eq!((last.as_array().unwrap().len(), &last[0]["redelivery"]), (1, &json!(false)));
+
+    let again = format!("{deliveries}/{}/attempts", last[0]["id"]);
+    assert_eq!(shop.post(&again, json!({})).await.0, 202);
+    shop.github.wait_until(|| shop.github.attempts(hook).len() == 4).await.unwrap();
+    let newest = &shop.get(&deliveries).await[0];
+    assert_eq!((&newest["guid"], &newest["redelivery"]), (&json!("a"), &json!(true)));
+    shop.github.pass_time(jiff::SignedDuration::from_hours(73));
+    assert_eq!(shop.get(&deliveries).await, json!([]));
+    assert_eq!(shop.post(&again, json!({})).await.0, 404);
+}

@@ -15,6 +15,7 @@ mod crash;
 mod disk;
 #[allow(unreachable_pub, reason = "a test has no outside")]
 mod journey;
+mod missed;
 mod observability;
 mod reviewers;
 mod tidy;

@@ -1,6 +1,6 @@
 //! The journey through a real sshd, with the three real binaries at its ends.
 
-use testkit::scenario::Scenario;
+use testkit::{scenario::Scenario, sshd::Sshd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
@@ -8,9 +8,7 @@ use crate::{
     support::{
         Site, World,
         binaries::{Process, port},
-        pull_request,
-        sshd::Sshd,
-        until,
+        pull_request, until,
     },
 };
 
@@ -41,7 +39,8 @@ impl Road {
         for process in [&mut ollama, &mut claude, &mut relay] {
             process.start(&world).await;
         }
-        let sshd = Sshd::start(world.folder.path(), &vps.map(|port| format!("127.0.0.1:{port}"))).await;
+        let sshd =
+            Sshd::start(world.folder.path(), &vps.map(|port| format!("127.0.0.1:{port}"))).await.unwrap();
         let site = Site { relay: relay.url.clone(), memory: ollama.url.clone(), http: world.http.clone() };
         Self { world, claude, ollama, relay, sshd, vps, site }
     }
@@ -55,7 +54,7 @@ impl Road {
 async fn the_journey_goes_through_a_real_sshd_and_survives_its_loss() {
     let scenario = Scenario::default();
     let road = Road::start(&scenario).await;
-    let tunnel = road.sshd.tunnel(&road.pairs());
+    let tunnel = road.sshd.tunnel(&road.pairs()).unwrap();
     assert_eq!(road.site.send(&pull_request("d1", &scenario, "opened")).await, 202);
     journey_is_complete(&road.world, &road.site, "d1", &scenario).await;
 
@@ -68,7 +67,7 @@ async fn the_journey_goes_through_a_real_sshd_and_survives_its_loss() {
         "taken while the tunnel is down"
     );
     assert!(until(async || road.relay.log().contains("lane paused")).await);
-    let _tunnel = road.sshd.tunnel(&road.pairs());
+    let _tunnel = road.sshd.tunnel(&road.pairs()).unwrap();
     road.site.until("d2", "claude", "completed").await;
     road.site.until("d2", "ollama", "completed").await;
     assert_eq!(road.world.github.reviews(&later.repository, 8).len(), 1);
@@ -95,7 +94,7 @@ async fn whoever_takes_the_port_while_the_tunnel_is_down_cannot_swallow_an_event
     road.site.until("d1", "claude", "pending").await;
     squatting.abort();
     assert!(squatting.await.unwrap_err().is_cancelled());
-    let _tunnel = road.sshd.tunnel(&road.pairs());
+    let _tunnel = road.sshd.tunnel(&road.pairs()).unwrap();
     journey_is_complete(&road.world, &road.site, "d1", &scenario).await;
 }
 

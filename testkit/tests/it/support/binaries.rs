@@ -2,11 +2,11 @@
 
 use std::{
     fs::File,
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
 };
+
+pub use testkit::port::port;
 
 use super::{Site, World, until};
 
@@ -27,20 +27,6 @@ pub fn binary(name: &str) -> PathBuf {
     let path = test.parent().unwrap().parent().unwrap().join(name);
     assert!(path.exists(), "{} is missing; `cargo build --workspace --bins` builds it", path.display());
     path
-}
-
-/// A port that stays free while its service is down: below the range from which the kernel takes ports for outgoing
-/// connections, and apart for tests that run at the same time.
-pub fn port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let offset =
-            u16::try_from(std::process::id() % 100).unwrap() * 80 + NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 20_000 + offset % 10_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 impl Process {

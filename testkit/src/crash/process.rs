@@ -1,0 +1,293 @@
+//! The real relay as a process: started, asked, stopped, killed.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use reqwest::Client;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::book::{Part, Shown};
+use crate::port;
+
+/// The hook's secret in all these runs.
+pub(super) const WEBHOOK_SECRET: &str = "a-webhook-secret-for-the-crash-test";
+/// The key between the services.
+pub(super) const SIGNING_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const ADMIN_TOKEN: &str = "an-admin-token-for-the-crash-test";
+/// How long the relay may take to start, to end, or to come to a state. Waited for in full only when a run fails.
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a stop by SIGTERM may take: its hand-overs have 8 s to finish.
+const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// Stands between two findings of a health report.
+pub(super) const FINDINGS: &str = " · ";
+/// Stands in the log before each run.
+const STARTED: &str = "--- started";
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(4);
+
+/// Waits for a condition; `false` if it does not come true in time.
+pub(super) async fn until(patience: Duration, mut condition: impl AsyncFnMut() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
+    while !condition().await {
+        if Instant::now() > deadline {
+            return false;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    true
+}
+
+/// A relay, running or not; killed when dropped.
+#[derive(Debug)]
+pub(super) struct Relay {
+    binary: PathBuf,
+    data: PathBuf,
+    log: PathBuf,
+    targets: [String; 2],
+    port: u16,
+    http: Client,
+    child: Option<Child>,
+    /// Environment beside the settings.
+    pub(super) surroundings: Vec<(String, String)>,
+    /// The largest file in KiB, for a disk that is full at some time.
+    pub(super) largest_file: Option<u64>,
+    /// Seconds that a target may take.
+    pub(super) dispatch_timeout: u64,
+}
+
+impl Relay {
+    /// Not started yet; `targets` are the base URLs of the two endpoints.
+    pub(super) fn new(
+        binary: PathBuf,
+        data: PathBuf,
+        log: PathBuf,
+        targets: [String; 2],
+    ) -> anyhow::Result<Self> {
+        let http = shared::client::http(Some(Duration::from_secs(10)))?;
+        Ok(Self {
+            binary,
+            data,
+            log,
+            targets,
+            port: port::port(),
+            http,
+            child: None,
+            surroundings: Vec::new(),
+            largest_file: None,
+            dispatch_timeout: 2,
+        })
+    }
+
+    /// Its data folder.
+    pub(super) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Where it takes webhooks.
+    pub(super) fn webhooks(&self) -> String {
+        self.url("/github-webhook")
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Starts it and does not wait for it.
+    pub(super) fn spawn(&mut self) -> anyhow::Result<()> {
+        let mut log = File::options().create(true).append(true).open(&self.log)?;
+        writeln!(log, "{STARTED}")?;
+        let child = self.command(&[]).stdout(Stdio::null()).stderr(log).spawn();
+        self.child = Some(child.with_context(|| format!("{} cannot be started", self.binary.display()))?);
+        Ok(())
+    }
+
+    /// Starts it and waits until it can take events. How long that took.
+    pub(super) async fn start(&mut self) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        self.spawn()?;
+        let ready =
+            until(PATIENCE, async || self.has_ended() || self.status("/readyz").await == Some(200)).await;
+        let took = started.elapsed();
+        ensure!(ready && !self.has_ended(), "the relay did not start: {}", self.last_words());
+        Ok(took)
+    }
+
+    fn command(&self, verb: &[&str]) -> Command {
+        let mut command = match self.largest_file {
+            None => Command::new(&self.binary),
+            Some(kibibytes) => {
+                // Ignoring the signal, which the program inherits, makes the write fail as on a full disk.
+                let limited = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$0\" \"$@\"", kibibytes * 2);
+                let mut shell = Command::new("/bin/sh");
+                shell.arg("-c").arg(limited).arg(&self.binary);
+                shell
+            }
+        };
+        let port = self.port.to_string();
+        let timeout = self.dispatch_timeout.to_string();
+        let settings = [
+            ("GITHUB_WEBHOOK_SECRET", WEBHOOK_SECRET),
+            ("RELAY_SIGNING_KEY", SIGNING_KEY),
+            ("RELAY_ADMIN_TOKEN", ADMIN_TOKEN),
+            ("LISTEN", "127.0.0.1"),
+            ("PORT", &port),
+            ("METRICS_LISTEN", "127.0.0.1:0"),
+            ("CLAUDE_ENDPOINT", &self.targets[0]),
+            ("OLLAMA_ENDPOINT", &self.targets[1]),
+            ("DISPATCH_TIMEOUT", &timeout),
+            ("LOG_FORMAT", "text"),
+            ("RUST_LOG", "warn"),
+            ("NO_COLOR", "1"),
+        ];
+        command.env_clear().envs(settings).env("DATA_DIR", &self.data);
+        command.envs(self.surroundings.iter().cloned()).args(verb).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs another verb of the program, such as `backup FILE`, with the same settings.
+    pub(super) async fn verb(&self, verb: &[&str]) -> anyhow::Result<Output> {
+        let mut command = self.command(verb);
+        Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+    }
+
+    /// Whether the process is gone.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// `kill -9`.
+    pub(super) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
+        let Some(child) = &self.child else { return Ok(()) };
+        ensure!(run("kill", &["-TERM", &child.id().to_string()]).is_ok(), "the relay was not running");
+        let status = self.ended(STOP_PATIENCE).await?;
+        ensure!(status.success(), "after SIGTERM the relay ended with {status}: {}", self.last_words());
+        Ok(())
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(super) async fn ended(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+        ensure!(
+            until(patience, async || self.has_ended()).await,
+            "the relay did not end: {}",
+            self.last_words()
+        );
+        let child = self.child.take();
+        child.context("the relay was not started")?.wait().context("the relay's end is not known")
+    }
+
+    /// Lifts the limit on its files: the disk has room again.
+    pub(super) fn make_room(&self) -> anyhow::Result<()> {
+        let pid = self.child.as_ref().map(Child::id).context("the relay does not run")?;
+        run("prlimit", &["--pid", &pid.to_string(), "--fsize=unlimited"])
+    }
+
+    /// The status of a `GET`, if there is an answer.
+    pub(super) async fn status(&self, path: &str) -> Option<u16> {
+        Some(self.http.get(self.url(path)).send().await.ok()?.status().as_u16())
+    }
+
+    /// Status and text of `GET /health`'s findings, what fails first: `component: output`.
+    pub(super) async fn health(&self) -> anyhow::Result<(u16, String)> {
+        let answer = self.http.get(self.url("/health")).send().await.context("/health does not answer")?;
+        let status = answer.status().as_u16();
+        let report: Value = answer.json().await.context("/health is no JSON")?;
+        let mut said = Vec::new();
+        for (component, checks) in report["checks"].as_object().into_iter().flatten() {
+            let checks = checks.as_array().into_iter().flatten();
+            let outputs =
+                checks.filter_map(|check| Some((check["status"] != "fail", check["output"].as_str()?)));
+            said.extend(outputs.map(|(rank, output)| (rank, format!("{component}: {output}"))));
+        }
+        said.sort();
+        let said: Vec<String> = said.into_iter().map(|(_, text)| text).collect();
+        Ok((status, said.join(FINDINGS)))
+    }
+
+    /// Every delivery that the relay knows.
+    pub(super) async fn shown(&self) -> anyhow::Result<Shown> {
+        let (mut shown, mut before) = (Shown::new(), None::<u64>);
+        loop {
+            let page = before.map(|before| format!("&before={before}")).unwrap_or_default();
+            let answer = self.admin(&format!("/api/deliveries?limit=500{page}")).await?;
+            let deliveries = answer["deliveries"].as_array().context("the relay's list cannot be read")?;
+            for delivery in deliveries {
+                let parts = delivery["targets"].as_array().into_iter().flatten().map(part);
+                shown.insert(delivery["id"].as_str().unwrap_or_default().to_owned(), parts.collect());
+            }
+            before = answer["next"].as_u64();
+            if before.is_none() {
+                return Ok(shown);
+            }
+        }
+    }
+
+    /// Whether a delivery is in that state.
+    pub(super) async fn any(&self, state: &str) -> anyhow::Result<bool> {
+        let answer = self.admin(&format!("/api/deliveries?limit=1&state={state}")).await?;
+        Ok(answer["deliveries"].as_array().is_some_and(|found| !found.is_empty()))
+    }
+
+    async fn admin(&self, path: &str) -> anyhow::Result<Value> {
+        let answer = self.http.get(self.url(path)).bearer_auth(ADMIN_TOKEN).send().await?;
+        let status = answer.status();
+        ensure!(status.is_success(), "{path} answered {status}: {}", answer.text().await.unwrap_or_default());
+        answer.json().await.with_context(|| format!("{path} is no JSON"))
+    }
+
+    /// The error that it ended with, or the end of its log.
+    pub(super) fn last_words(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let last_run = log.rsplit(STARTED).next().unwrap_or_default();
+        match last_run.rfind("\nerror: ") {
+            Some(start) => last_run[start..].trim().to_owned(),
+            None => last_run.trim().lines().last().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Whether its log has this text.
+    pub(super) fn has_logged(&self, text: &str) -> bool {
+        fs::read_to_string(&self.log).unwrap_or_default().contains(text)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn part(target: &Value) -> (String, Part) {
+    let text = |name: &str| target[name].as_str().map(str::to_owned);
+    let part = Part {
+        state: text("state").unwrap_or_default(),
+        attempts: target["attempts"].as_u64().unwrap_or_default(),
+        error: text("error"),
+    };
+    (text("target").unwrap_or_default(), part)
+}
+
+/// Runs a program of the system; its own words are the error.
+pub(super) fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    let output =
+        Command::new(program).args(arguments).output().with_context(|| format!("{program} is missing"))?;
+    if !output.status.success() {
+        bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
