@@ -41,7 +41,6 @@ async fn report(app: &App) -> Report {
     for target in &app.targets {
         report = report.with(&format!("target:{}", target.name), target_check(target));
     }
-    report = report.with("github:missed", missed_check(&app.missed.borrow()));
     match app.queue.usage().await {
         Ok(usage) => {
             report = report
@@ -51,6 +50,7 @@ async fn report(app: &App) -> Report {
         }
         Err(error) => return report.with("store", unreadable(&error)),
     }
+    report = report.with("github:missed", missed_check(&app.missed.borrow()));
     let lanes = match app.queue.stats().await {
         Ok(lanes) => lanes,
         Err(error) => return report.with("store", unreadable(&error)),

@@ -54,10 +54,10 @@ pub struct Shared {
     pub queue: Queue,
     /// Memory for bodies that are being received.
     pub body_memory: BodyMemory,
-    /// How much may wait before webhooks are refused.
-    pub backlog: Backlog,
     /// Who may send how much.
     pub limits: limits::Limits,
+    /// How much may wait before webhooks are refused.
+    pub backlog: Backlog,
     /// What is known of the targets.
     pub targets: Vec<TargetStatus>,
     /// How the search for missed deliveries is.
@@ -138,9 +138,8 @@ impl Relay {
         let body_memory = BodyMemory::new(config.args.limits.max_body_memory);
         let limits = limits::Limits::new(&config.args.limits);
         let missed = Missed::new(queue.clone(), &config.missed)?;
-        let (missed_state, streams) = (missed.state(), Streams::default());
-        let shared =
-            Shared { config, queue, body_memory, backlog, limits, targets, missed: missed_state, streams };
+        let (state, streams) = (missed.state(), Streams::default());
+        let shared = Shared { config, queue, body_memory, limits, backlog, targets, missed: state, streams };
         Ok(Self { app: App(Arc::new(shared)), workers, followers, missed })
     }
 

@@ -42,14 +42,14 @@ pub const TARGET_UP: &str = "ai_relay_target_up";
 pub const OUTCOMES: &str = "ai_relay_outcomes_total";
 /// Deliveries that GitHub could not make, by what was done about them (`result`).
 pub const MISSED: &str = "ai_relay_missed_deliveries_total";
-/// When a look for such deliveries last found nothing in its way, in seconds since 1970.
+/// When all of GitHub's lists of deliveries were last read.
 pub const MISSED_CHECK: &str = "ai_relay_missed_check_timestamp_seconds";
-/// Requests answered 429, by the limit that they met (`reason`).
-pub const REFUSED: &str = "ai_relay_requests_refused_total";
+/// Requests that were too many, by whose limit (`reason`).
+pub const REQUESTS_REFUSED: &str = "ai_relay_requests_refused_total";
 /// Open connections by `listener`; set by the server.
 pub const CONNECTIONS: &str = "ai_relay_connections_open";
 /// Connections that made room for others, by `listener`; counted by the server.
-pub const EVICTED: &str = "ai_relay_connections_evicted_total";
+pub const CONNECTIONS_EVICTED: &str = "ai_relay_connections_evicted_total";
 /// Which build runs (`version`).
 pub const BUILD_INFO: &str = "ai_relay_build_info";
 /// Readers of the live stream.
@@ -88,11 +88,11 @@ pub fn start(app: &App) {
     for result in RESULTS {
         counter!(WEBHOOKS, "result" => result).increment(0);
     }
+    for reason in ["address", "all"] {
+        counter!(REQUESTS_REFUSED, "reason" => reason).increment(0);
+    }
     for result in ["redelivered", "given_up"] {
         counter!(MISSED, "result" => result).increment(0);
-    }
-    for reason in ["address", "all"] {
-        counter!(REFUSED, "reason" => reason).increment(0);
     }
     for target in &app.targets {
         for result in ATTEMPTS {
@@ -126,11 +126,11 @@ fn describe() {
     describe_counter!(MISSED, "Deliveries that GitHub could not make, by what was done about them.");
     describe_gauge!(
         MISSED_CHECK,
-        "When a look for such deliveries last found nothing in its way, in seconds since 1970."
+        "When GitHub's deliveries were last looked through, in seconds since 1970."
     );
-    describe_counter!(REFUSED, "Requests answered 429, by the limit that they met.");
+    describe_counter!(REQUESTS_REFUSED, "Requests answered 429, by whose limit it was.");
     describe_gauge!(CONNECTIONS, "Open connections by listener.");
-    describe_counter!(EVICTED, "Connections that were closed to make room for others, by listener.");
+    describe_counter!(CONNECTIONS_EVICTED, "Connections that were closed to make room for others.");
     describe_gauge!(BUILD_INFO, "Always 1; the label names the build that runs.");
     describe_gauge!(STREAMS, "Readers of the live stream.");
 }
@@ -141,7 +141,7 @@ pub async fn publish(app: &App) {
     for target in &app.targets {
         let paused = target.lane.borrow().paused.is_some();
         // Of an extra target no more is known than whether its lane runs.
-        let answers = target.reachable.as_ref().is_none_or(|known| matches!(*known.borrow(), Some(Ok(()))));
+        let answers = target.reachable.as_ref().is_none_or(|is| matches!(*is.borrow(), Some(Ok(()))));
         let up = !paused && answers;
         gauge!(LANE_PAUSED, "lane" => target.name.clone()).set(f64::from(paused));
         gauge!(TARGET_UP, "target" => target.name.clone()).set(f64::from(up));
@@ -188,9 +188,9 @@ pub fn answered(target: &str, received_at: Timestamp) {
     histogram!(HANDOVER_DURATION, "target" => target.to_owned()).record(seconds);
 }
 
-/// A target told what became of an event.
-pub fn outcome(target: &str, state: State) {
-    counter!(OUTCOMES, "target" => target.to_owned(), "state" => state.as_str()).increment(1);
+/// A request was one too many.
+pub fn refused(reason: &'static str) {
+    counter!(REQUESTS_REFUSED, "reason" => reason).increment(1);
 }
 
 /// Something was done about a delivery that GitHub could not make.
@@ -198,14 +198,14 @@ pub fn missed(result: &'static str) {
     counter!(MISSED, "result" => result).increment(1);
 }
 
-/// A look for such deliveries found nothing in its way.
-pub fn missed_checked(at: Timestamp) {
-    gauge!(MISSED_CHECK).set(float(at.as_second().unsigned_abs()));
+/// All that GitHub lists was looked through at `at`.
+pub fn looked_for_missed(at: Timestamp) {
+    gauge!(MISSED_CHECK).set(at.as_duration().as_secs_f64());
 }
 
-/// A request met a limit.
-pub fn refused(reason: &'static str) {
-    counter!(REFUSED, "reason" => reason).increment(1);
+/// A target told what became of an event.
+pub fn outcome(target: &str, state: State) {
+    counter!(OUTCOMES, "target" => target.to_owned(), "state" => state.as_str()).increment(1);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a sample is a float, and exact up to 2^53")]

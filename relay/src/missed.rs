@@ -176,7 +176,7 @@ impl Missed {
         }
         let open = look.open;
         if troubles.is_empty() {
-            metrics::missed_checked(self.queue.now());
+            metrics::looked_for_missed(self.queue.now());
         }
         self.state.send_replace(State::Looked { open, troubles });
         again
