@@ -16,6 +16,6 @@ pub mod reviewer;
 pub mod scenario;
 mod server;
 mod shape;
-pub mod sshd;
 pub mod slow_clients;
+pub mod sshd;
 pub mod webhook;
