@@ -336,7 +336,7 @@ async fn one_look_asks_for_a_hundred_at_the_most() {
     let mut search = Search::start(&world).await;
     assert_eq!(search.look().await, 101);
     assert_eq!(world.github.count(&post(HOOKS)), 100);
-    let asked = world.github.calls().into_iter().filter(|call| call.method == "POST").next_back().unwrap();
+    let asked = world.github.calls().into_iter().rfind(|call| call.method == "POST").unwrap();
     let newest = world.github.attempts(hook)[99].id;
     assert!(asked.path.ends_with(&format!("/{newest}/attempts")), "oldest first");
 }
