@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, ValueEnum};
 use secrecy::SecretString;
-use shared::config::{Defaults, Loaded, ServiceArgs, plain_url, secret};
+use shared::config::{Defaults, Loaded, RetentionArgs, ServiceArgs, plain_url, secret};
 use shared::service::Verb;
 use shared::signature::SigningKeys;
 use url::Url;
@@ -147,6 +147,8 @@ pub enum Choice {
 pub struct Config {
     /// Where the queue lives.
     pub queue_url: String,
+    /// How long what has ended stays in it.
+    pub retention: RetentionArgs,
     /// Keys between our services.
     pub keys: SigningKeys,
     /// Base URL of GitHub's API.
@@ -227,6 +229,7 @@ impl Cli {
             secret("MEMORY_TOKEN", review.memory_token.as_ref(), review.memory_token_file.as_deref())?;
         Ok(Config {
             queue_url: service.queue_url(),
+            retention: service.retention,
             keys: service.signing_keys()?,
             github_url: github.github_api_url.to_string(),
             github_token,

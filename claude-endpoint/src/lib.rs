@@ -76,7 +76,7 @@ impl App {
     /// # Errors
     /// The queue cannot be opened, or TLS cannot be set up.
     pub async fn build(config: Config) -> anyhow::Result<Service> {
-        let queue = queue::open(&config.queue_url, queue::Options::default()).await?;
+        let queue = inbox::open_queue(&config.queue_url, config.retention).await?;
         let github = Github::new(&config.github_url, config.github_token.as_ref(), config.github_pacing);
         let github = github.context("cannot set up the client for GITHUB_API_URL; without CA certificates, on Debian: apt-get install ca-certificates")?;
         let can_post = github.can_post();

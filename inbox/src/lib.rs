@@ -8,8 +8,25 @@ pub mod auth;
 pub mod outcomes;
 pub mod receive;
 
-use queue::{LaneStatus, Queue};
-use shared::health::{Check, Report};
+use queue::{LaneStatus, Options, Queue, Retention};
+use shared::{
+    config::RetentionArgs,
+    health::{Check, Report},
+};
+
+/// Opens an endpoint's queue.
+///
+/// # Errors
+/// As [`queue::open`].
+pub async fn open_queue(url: &str, keep: RetentionArgs) -> queue::Result<Queue> {
+    let retention = Retention {
+        finished: keep.finished(),
+        dead: keep.dead(),
+        store_bytes: keep.store_bytes(),
+        ..Retention::default()
+    };
+    queue::open(url, Options { retention: Some(retention), ..Options::default() }).await
+}
 
 /// Adds what is to be known about an endpoint's queue to its health report.
 pub async fn queue_health(report: Report, queue: &Queue, lane: &LaneStatus) -> Report {

@@ -28,8 +28,10 @@ pub async fn feed(
 ) -> Result<Json<Feed>, ApiError> {
     let until = Instant::now() + Duration::from_secs(query.wait.min(MAX_WAIT_SECONDS));
     let mut changes = queue.changes();
-    if query.after > queue.feed_end().await.map_err(unreadable)?.last {
-        return Ok(Json(Feed { outcomes: Vec::new(), next: 0 }));
+    let end = queue.feed_end().await.map_err(unreadable)?;
+    let answer = |outcomes, next| Ok(Json(Feed { outcomes, next, epoch: Some(end.epoch) }));
+    if query.after > end.last {
+        return answer(Vec::new(), 0);
     }
     let mut next = query.after;
     loop {
@@ -41,14 +43,14 @@ pub async fn feed(
             if outcomes.is_empty() {
                 continue;
             }
-            return Ok(Json(Feed { outcomes, next }));
+            return answer(outcomes, next);
         }
         let changed = tokio::select! {
             () = stop.cancelled() => false,
             changed = timeout_at(until, changes.changed()) => matches!(changed, Ok(Ok(()))),
         };
         if !changed {
-            return Ok(Json(Feed { outcomes: Vec::new(), next }));
+            return answer(Vec::new(), next);
         }
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, ValueEnum};
 use secrecy::SecretString;
-use shared::config::{Defaults, Loaded, ServiceArgs, secret};
+use shared::config::{Defaults, Loaded, RetentionArgs, ServiceArgs, secret};
 use shared::service::Verb;
 use shared::signature::SigningKeys;
 use url::Url;
@@ -84,6 +84,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the queue lives.
     pub queue_url: String,
+    /// How long what has ended stays in it.
+    pub retention: RetentionArgs,
     /// Keys between our services.
     pub keys: SigningKeys,
     /// Bearer token of local agents.
@@ -150,6 +152,7 @@ impl Cli {
         Ok(Config {
             data_dir: service.data_dir.clone(),
             queue_url: service.queue_url(),
+            retention: service.retention,
             keys: service.signing_keys()?,
             token,
             ollama_url: own.ollama_url.clone(),

@@ -82,9 +82,8 @@ impl App {
     /// The data folder, the memory or the queue cannot be opened; the text says what to do.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let store = SqliteStore::open(&config.memory_path()?)?;
-        let queue = queue::open(&config.queue_url, queue::Options::default())
-            .await
-            .context("cannot open the queue")?;
+        let queue =
+            inbox::open_queue(&config.queue_url, config.retention).await.context("cannot open the queue")?;
         let ollama = Ollama::new(config.ollama_url.clone(), config.embed_model)?;
         let memory = Memory::new(Arc::new(store), ollama.clone());
         let remember = Arc::new(Remember::new(memory.clone()));

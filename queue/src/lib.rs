@@ -52,13 +52,15 @@ pub struct Options {
     pub most_open: u64,
     /// Bytes of their stored payloads at which it does so too; see [`Usage::open_bytes`].
     pub most_open_bytes: u64,
+    /// How long what has ended is kept; `None`: for ever.
+    pub retention: Option<Retention>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { most_open: 500_000, most_open_bytes: 4 << 30, clock: Arc::new(SystemClock) }
+        Self { most_open: 500_000, most_open_bytes: 4 << 30, retention: None, clock: Arc::new(SystemClock) }
     }
 }
 
@@ -67,8 +69,12 @@ impl Default for Options {
 /// # Errors
 /// The URL is of another kind, the store cannot be opened, another process has it open, or a newer version wrote it.
 pub async fn open(url: &str, options: Options) -> Result<Queue> {
-    let store = sqlite::Sqlite::open(path(url)?, options).await?;
-    Ok(Queue(Arc::new(store)))
+    let retention = options.retention;
+    let store: Arc<dyn Backend> = Arc::new(sqlite::Sqlite::open(path(url)?, options).await?);
+    if let Some(retention) = retention {
+        tokio::spawn(retention::keep_within(Arc::downgrade(&store), retention));
+    }
+    Ok(Queue(store))
 }
 
 fn path(url: &str) -> Result<PathBuf> {

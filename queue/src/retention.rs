@@ -1,10 +1,8 @@
 //! What is kept of the past, and for how long.
 
-use std::time::Duration;
+use std::{sync::Weak, time::Duration};
 
-use tokio_util::sync::CancellationToken;
-
-use crate::{Queue, Result};
+use crate::{Backend, Queue, Result};
 
 /// How often what need not be kept is looked for.
 const EVERY: Duration = Duration::from_secs(10 * 60);
@@ -59,25 +57,20 @@ impl Queue {
             tokio::time::sleep(BETWEEN_BATCHES).await;
         }
     }
+}
 
-    /// Prunes now and every ten minutes, until `stop`.
-    pub async fn keep_within(self, retention: Retention, stop: CancellationToken) {
-        loop {
-            let pruned = tokio::select! {
-                () = stop.cancelled() => return,
-                pruned = self.prune(retention) => pruned,
-            };
-            match pruned {
-                Ok(pruned) if pruned == Pruned::default() => {}
-                Ok(Pruned { deliveries, payloads }) => {
-                    tracing::info!(deliveries, payloads, "what need not be kept any longer was given up");
-                }
-                Err(error) => tracing::warn!(%error, "what need not be kept cannot be given up now"),
+/// Prunes now and every ten minutes, for as long as somebody uses the queue.
+pub(crate) async fn keep_within(backend: Weak<dyn Backend>, retention: Retention) {
+    loop {
+        let Some(queue) = backend.upgrade().map(Queue) else { return };
+        match queue.prune(retention).await {
+            Ok(pruned) if pruned == Pruned::default() => {}
+            Ok(Pruned { deliveries, payloads }) => {
+                tracing::info!(deliveries, payloads, "what need not be kept any longer was given up");
             }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(EVERY) => {}
-            }
+            Err(error) => tracing::warn!(%error, "what need not be kept cannot be given up now"),
         }
+        drop(queue);
+        tokio::time::sleep(EVERY).await;
     }
 }

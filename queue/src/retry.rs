@@ -58,6 +58,8 @@ pub struct Schedule {
     pub cap: Duration,
     /// Counted from the first attempt, after which a job is dead.
     pub give_up_after: Duration,
+    /// Attempts that are made in any case: a clock that jumps ahead, or a machine that was off for days, ends nothing.
+    pub fewest_attempts: u32,
 }
 
 impl Default for Schedule {
@@ -67,6 +69,8 @@ impl Default for Schedule {
             base: Duration::from_secs(1),
             cap: Duration::from_secs(60 * 60),
             give_up_after: Duration::from_secs(72 * 60 * 60),
+            // Well below the some eighty that even the longest delays make of three days.
+            fewest_attempts: 40,
         }
     }
 }
@@ -89,7 +93,8 @@ impl Schedule {
         random: f64,
     ) -> Option<Duration> {
         let delay = asked.map_or_else(|| self.delay(attempt, random), |asked| asked.min(self.cap));
-        (since_first + delay <= self.give_up_after).then_some(delay)
+        let goes_on = attempt < self.fewest_attempts || since_first + delay <= self.give_up_after;
+        goes_on.then_some(delay)
     }
 }
 
@@ -106,8 +111,9 @@ mod tests {
         assert_eq!(bounds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600]);
         assert_eq!(bounds[..12].iter().sum::<u64>(), 68 * 60 + 15, "as the table says");
         let hour = Duration::from_secs(3600);
-        assert_eq!(schedule.next(20, hour * 71, None, 1.0), Some(hour));
-        assert_eq!(schedule.next(20, hour * 71 + Duration::from_secs(1), None, 1.0), None);
+        assert_eq!(schedule.next(80, hour * 71, None, 1.0), Some(hour));
+        assert_eq!(schedule.next(80, hour * 71 + Duration::from_secs(1), None, 1.0), None);
+        assert_eq!(schedule.next(39, hour * 1000, None, 1.0), Some(hour), "the clock may have jumped");
         assert_eq!(
             schedule.next(1, Duration::ZERO, Some(Duration::from_secs(30)), 0.5),
             Some(Duration::from_secs(30))

@@ -7,7 +7,7 @@ fn new_queue(clock: Arc<ManualClock>) -> conformance::Opening {
         let folder = tempfile::tempdir().map_err(|error| Error::Store(error.to_string()))?.keep();
         crate::open(
             &format!("sqlite://{}/queue.db", folder.display()),
-            Options { most_open: 50, most_open_bytes: 4096, clock },
+            Options { most_open: 50, most_open_bytes: 4096, retention: None, clock },
         )
         .await
     })

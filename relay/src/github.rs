@@ -3,7 +3,7 @@
 //! Whatever GitHub signed is taken: only a body that is no JSON object is an error. A known event whose payload has an
 //! unexpected shape travels as `other`, so that nothing is lost to a change on GitHub's side.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use http::{HeaderMap, header::CONTENT_TYPE};
 use jiff::Timestamp;
@@ -58,14 +58,19 @@ pub struct Meta {
 
 /// A received webhook.
 #[derive(Debug)]
-pub enum Received {
+pub enum Received<'a> {
     /// GitHub says hello.
     Ping {
         /// A line of GitHub's wisdom.
         zen: String,
     },
     /// Something happened.
-    Event(Box<Envelope>),
+    Event {
+        /// What there is to know of it.
+        envelope: Box<Envelope<()>>,
+        /// GitHub's JSON.
+        payload: Cow<'a, str>,
+    },
 }
 
 /// The encoding that the content type names.
@@ -100,23 +105,25 @@ pub fn meta(headers: &HeaderMap) -> Result<Meta, PayloadError> {
 ///
 /// # Errors
 /// The form has no payload, or the payload is not a JSON object.
-pub fn parse(
+pub fn parse<'a>(
     meta: Meta,
     encoding: Encoding,
-    body: &Verified,
+    body: &'a Verified,
     received_at: Timestamp,
     traceparent: Option<String>,
-) -> Result<Received, PayloadError> {
-    let text = match encoding {
-        Encoding::Json => std::str::from_utf8(body.as_ref()).map_err(|_| PayloadError::NotText)?.to_owned(),
+) -> Result<Received<'a>, PayloadError> {
+    let payload = match encoding {
+        Encoding::Json => {
+            let text = std::str::from_utf8(body.as_ref()).map_err(|_| PayloadError::NotText)?;
+            Cow::Borrowed(text.trim_matches([' ', '\t', '\r', '\n']))
+        }
         Encoding::Form => {
             let field = form_urlencoded::parse(body.as_ref()).find(|(name, _)| name == "payload");
-            field.ok_or(PayloadError::NoPayload)?.1.into_owned()
+            field.ok_or(PayloadError::NoPayload)?.1
         }
     };
-    let not_json = |error: serde_json::Error| PayloadError::NotJson(error.to_string());
-    let payload: Box<RawValue> = RawValue::from_string(text).map_err(not_json)?;
-    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(payload.get()).map_err(not_json)?;
+    let fields: BTreeMap<String, &RawValue> =
+        serde_json::from_str(&payload).map_err(|error| PayloadError::NotJson(error.to_string()))?;
     if meta.event == "ping" {
         return Ok(Received::Ping { zen: field(&fields, "zen").unwrap_or_default() });
     }
@@ -131,9 +138,9 @@ pub fn parse(
         received_at,
         redelivery: 0,
         traceparent,
-        payload,
+        payload: (),
     };
-    Ok(Received::Event(Box::new(envelope)))
+    Ok(Received::Event { envelope: Box::new(envelope), payload })
 }
 
 /// A field, if it is there and of the expected shape.

@@ -86,6 +86,13 @@ impl Follower {
             bail!("GET /outcomes answered {}: {}", answer.status, answer.message());
         }
         let feed: Feed = serde_json::from_slice(&answer.body).context("the outcome feed cannot be read")?;
+        if self.is_another(feed.epoch).await? {
+            tracing::warn!(
+                target_name = self.lane,
+                "its store was begun anew; its outcomes are read from the beginning"
+            );
+            return Ok(self.queue.set_cursor(&name, 0).await?);
+        }
         for outcome in feed.outcomes {
             self.record(outcome).await?;
         }
@@ -93,6 +100,18 @@ impl Follower {
             self.queue.set_cursor(&name, feed.next).await?;
         }
         Ok(())
+    }
+
+    /// Whether this is not the feed that the cursor belongs to. An endpoint whose store was lost counts from one again, and
+    /// may have come past the cursor since.
+    async fn is_another(&self, epoch: Option<u64>) -> anyhow::Result<bool> {
+        let Some(epoch) = epoch else { return Ok(false) };
+        let name = format!("epoch/{}", self.lane);
+        let known = self.queue.cursor(&name).await?;
+        if known != Some(epoch) {
+            self.queue.set_cursor(&name, epoch).await?;
+        }
+        Ok(known.is_some_and(|known| known != epoch))
     }
 
     async fn record(&self, outcome: Outcome) -> anyhow::Result<()> {

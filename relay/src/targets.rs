@@ -101,7 +101,7 @@ impl Rules {
     }
 
     /// Where this event goes: to the targets of the first rule that matches, and to the extra targets that want it.
-    pub fn decide(&self, envelope: &Envelope) -> Decision {
+    pub fn decide<P>(&self, envelope: &Envelope<P>) -> Decision {
         let rule = self.rules.iter().find(|rule| rule.matches(envelope));
         let allowed =
             |target: &&String| self.subscriptions.iter().all(|s| s.target() != *target || s.allows(envelope));
@@ -121,7 +121,7 @@ impl Rules {
 }
 
 /// Why nobody gets this event.
-fn reason(rule: Option<&Rule>, envelope: &Envelope) -> String {
+fn reason<P>(rule: Option<&Rule>, envelope: &Envelope<P>) -> String {
     let Some(rule) = rule else { return "no rule wants this event".to_owned() };
     let unsaid =
         if rule.targets.is_empty() { "a rule says so" } else { "its targets want other repositories" };
@@ -130,7 +130,7 @@ fn reason(rule: Option<&Rule>, envelope: &Envelope) -> String {
 }
 
 impl Rule {
-    fn matches(&self, envelope: &Envelope) -> bool {
+    fn matches<P>(&self, envelope: &Envelope<P>) -> bool {
         let event = self.event == "*" || self.event == envelope.event;
         let action = self
             .actions
@@ -140,7 +140,7 @@ impl Rule {
     }
 }
 
-fn is_default_branch(envelope: &Envelope) -> bool {
+fn is_default_branch<P>(envelope: &Envelope<P>) -> bool {
     let (Subject::Push(push), Some(repository)) = (&envelope.subject, &envelope.repository) else {
         return false;
     };

@@ -7,86 +7,21 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fmt, fs,
-    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
-use clap::{Arg, Args, Command, CommandFactory, FromArgMatches};
-use secrecy::SecretString;
+mod service;
 
-use crate::{server::Limits, signature::SigningKeys, telemetry::LogFormat};
+pub use service::{RetentionArgs, ServiceArgs};
+
+use anyhow::{Context, bail};
+use clap::{Arg, Command, CommandFactory, FromArgMatches};
+use secrecy::SecretString;
 
 mod show;
 
 pub use show::{Setting, show};
 use show::{settings, table_settings};
-
-/// The settings that every service has.
-#[derive(Debug, Clone, Args)]
-pub struct ServiceArgs {
-    /// TOML file with settings, named like the environment variables in lower case
-    #[arg(long, env = "CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Address to listen on
-    #[arg(long, env = "LISTEN", default_value = "127.0.0.1")]
-    pub listen: IpAddr,
-    /// Port to listen on
-    #[arg(long, env = "PORT", default_value = "0")]
-    pub port: u16,
-    /// Folder of the service's data
-    #[arg(long, env = "DATA_DIR", default_value = "./data")]
-    pub data_dir: PathBuf,
-    /// Where the queue lives [default: sqlite://DATA_DIR/queue.db]
-    #[arg(long, env = "QUEUE_URL")]
-    pub queue_url: Option<String>,
-    /// Key(s) `whsec_…` that sign what our services say to each other; the first signs, each is valid
-    #[arg(long, env = "RELAY_SIGNING_KEY", hide = true, hide_env_values = true)]
-    pub relay_signing_key: Option<SecretString>,
-    /// File with RELAY_SIGNING_KEY
-    #[arg(long, env = "RELAY_SIGNING_KEY_FILE", value_name = "FILE")]
-    pub relay_signing_key_file: Option<PathBuf>,
-    /// Most connections open at a time; beyond, the one that has kept the service waiting for the longest time is closed
-    #[arg(long, env = "MAX_CONNECTIONS", default_value = "4096", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub max_connections: u32,
-    /// How log lines are written
-    #[arg(long, env = "LOG_FORMAT", default_value = "auto")]
-    pub log_format: LogFormat,
-    /// Which log lines are written
-    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
-    pub rust_log: String,
-}
-
-impl ServiceArgs {
-    /// The limits of the listener.
-    pub fn limits(&self) -> Limits {
-        Limits { connections: self.max_connections as usize, ..Limits::default() }
-    }
-
-    /// Where the service listens.
-    pub fn address(&self) -> SocketAddr {
-        SocketAddr::new(self.listen, self.port)
-    }
-
-    /// The queue's URL.
-    pub fn queue_url(&self) -> String {
-        let default = || format!("sqlite://{}", self.data_dir.join("queue.db").display());
-        self.queue_url.clone().filter(|url| !url.is_empty()).unwrap_or_else(default)
-    }
-
-    /// The keys between our services.
-    ///
-    /// # Errors
-    /// None is set, or one of them is not usable.
-    pub fn signing_keys(&self) -> anyhow::Result<SigningKeys> {
-        let list = required(
-            "RELAY_SIGNING_KEY",
-            self.relay_signing_key.as_ref(),
-            self.relay_signing_key_file.as_deref(),
-        )?;
-        SigningKeys::parse(&list).context("RELAY_SIGNING_KEY cannot be used")
-    }
-}
 
 /// A secret from its variable or from the file that `NAME_FILE` names; a trailing line break is not part of it.
 ///

@@ -64,6 +64,10 @@ pub struct Feed {
     pub outcomes: Vec<Outcome>,
     /// What to send as `after` next time.
     pub next: u64,
+    /// Which feed this is: another number than before means that the endpoint's store was lost and begun again, and that
+    /// `after` must begin again with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
 }
 
 /// The query of `GET /outcomes`.

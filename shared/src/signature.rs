@@ -133,6 +133,12 @@ impl GithubSecrets {
         if hits > 0 { Ok(Verified(body)) } else { Err(SignatureError::Mismatch) }
     }
 
+    /// What names a body that was verified by this header: the signature itself, which no other body has. It is at hand,
+    /// where a digest would read the body once more.
+    pub fn digest(header: &str) -> Option<[u8; 32]> {
+        hex::decode(header.strip_prefix("sha256=")?).ok()?.try_into().ok()
+    }
+
     /// The header value GitHub would send: the other side of [`verify`](Self::verify), for test events.
     pub fn sign(&self, body: &[u8]) -> String {
         let key = self.0.first().map_or("", |secret| secret.expose_secret());

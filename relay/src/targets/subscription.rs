@@ -77,7 +77,7 @@ impl Subscription {
     }
 
     /// Whether this event is wanted.
-    pub fn wants(&self, envelope: &Envelope) -> bool {
+    pub fn wants<P>(&self, envelope: &Envelope<P>) -> bool {
         let wanted = |pattern: &Pattern| match pattern {
             Pattern::All => true,
             Pattern::Event(event) => *event == envelope.event,
@@ -89,7 +89,7 @@ impl Subscription {
     }
 
     /// Whether events of its repository may be sent to the target at all. GitHub's names know no case.
-    pub fn allows(&self, envelope: &Envelope) -> bool {
+    pub fn allows<P>(&self, envelope: &Envelope<P>) -> bool {
         let Some(allowed) = &self.repositories else { return true };
         let of = envelope.repository.as_ref().and_then(|repository| repository.full_name.split_once('/'));
         match of {

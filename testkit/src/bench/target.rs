@@ -171,7 +171,7 @@ impl Shared {
         let news = taken.all.iter().enumerate().skip(after).take(MOST_OUTCOMES);
         let outcomes: Vec<Outcome> = news.map(|(index, (id, _))| outcome(index as u64 + 1, id)).collect();
         let next = outcomes.last().map_or(after as u64, |last| last.seq);
-        json!(Feed { outcomes, next })
+        json!(Feed { outcomes, next, epoch: None })
     }
 }
 

@@ -68,11 +68,11 @@ impl Ledger {
     pub(super) fn feed(&self, after: u64) -> Feed {
         let from = usize::try_from(after).unwrap_or(usize::MAX);
         if from > self.outcomes.len() {
-            return Feed { outcomes: Vec::new(), next: 0 };
+            return Feed { outcomes: Vec::new(), next: 0, epoch: None };
         }
         let outcomes: Vec<Outcome> = self.outcomes.iter().skip(from).take(MOST).cloned().collect();
         let next = outcomes.last().map_or(after, |last| last.seq);
-        Feed { outcomes, next }
+        Feed { outcomes, next, epoch: None }
     }
 
     /// What a delivery did here.
