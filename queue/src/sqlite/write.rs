@@ -85,7 +85,7 @@ pub(super) fn settle(db: &Connection, job: i64, token: i64, how: Settlement, now
         Settlement::Release => {
             db.prepare_cached(
                 "UPDATE jobs SET state = 'pending', token = NULL, leased_until = NULL, attempts = attempts - 1,
-                        first_attempt_at = NULL WHERE seq = ?",
+                        first_attempt_at = iif(attempts > 1, first_attempt_at, NULL) WHERE seq = ?",
             )?
             .execute([job])?;
             Ok(Ids::new())
