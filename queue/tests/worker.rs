@@ -68,6 +68,7 @@ const SOON: Schedule = Schedule {
     base: Duration::from_millis(2),
     cap: Duration::from_millis(4),
     give_up_after: Duration::from_secs(3600),
+    fewest_attempts: 0,
 };
 
 struct Lane {

@@ -33,6 +33,9 @@ async fn report(app: &App) -> Report {
         "store",
         match app.queue.can_store().await {
             Ok(()) => Check::pass(),
+            Err(error @ queue::Error::Damaged(_)) => {
+                Check::fail(format!("{error}; webhooks are answered 503. {}", crate::WHEN_DAMAGED))
+            }
             Err(error) => {
                 Check::fail(format!("{error}; webhooks are answered 503 until the disk can be written again"))
             }

@@ -3,7 +3,7 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use queue::{LaneStatus, Queue, Worker, WorkerOptions};
+use queue::{LaneStatus, Queue, Retention, Worker, WorkerOptions};
 use shared::{
     server::{BodyMemory, Limits, serve},
     telemetry,
@@ -35,11 +35,15 @@ pub mod table;
 pub mod health;
 pub mod metrics;
 
-use config::{Config, Kind};
+use config::{Config, Kind, RelayArgs};
 use dispatch::Dispatch;
 use missed::Missed;
 use outcomes::{Follower, Reachable};
 use stream::Streams;
+
+/// What to do about a store that is damaged.
+pub const WHEN_DAMAGED: &str = "the relay does not start on a damaged store; bring back your last `relay backup FILE` with \
+    `relay restore FILE --replace`, which moves the damaged one aside";
 
 /// What the routes share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -108,10 +112,13 @@ impl Relay {
     /// # Errors
     /// The queue cannot be opened, or TLS cannot be set up.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
-        let options =
-            queue::Options { most_open: config.args.limits.max_backlog, ..queue::Options::default() };
+        let options = store_options(&config.args);
         let backlog = Backlog { jobs: options.most_open, bytes: options.most_open_bytes };
-        let queue = queue::open(&config.args.service.queue_url(), options).await?;
+        let queue =
+            queue::open(&config.args.service.queue_url(), options).await.map_err(|error| match error {
+                queue::Error::Damaged(_) => anyhow::Error::new(error).context(WHEN_DAMAGED),
+                error => error.into(),
+            })?;
         let timeout = Duration::from_secs(config.args.dispatch.dispatch_timeout);
         // The handler's own limit is the client's, and that of its probe; the worker's only catches what they do not.
         let options = WorkerOptions {
@@ -180,5 +187,21 @@ impl Relay {
         tasks.close();
         tasks.wait().await;
         Ok(())
+    }
+}
+
+fn store_options(args: &RelayArgs) -> queue::Options {
+    let keep = &args.service.retention;
+    let retention = Retention {
+        finished: keep.finished(),
+        dead: keep.dead(),
+        store_bytes: keep.store_bytes(),
+        ..Retention::default()
+    };
+    queue::Options {
+        most_open: args.limits.max_backlog,
+        most_open_bytes: args.limits.max_backlog_size << 20,
+        retention: Some(retention),
+        ..queue::Options::default()
     }
 }

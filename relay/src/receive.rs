@@ -16,7 +16,7 @@ use shared::{
     error::ApiError,
     event::Envelope,
     server::{ReadBody, read_body},
-    signature::{self, Verified},
+    signature::{GithubSecrets, Verified},
     trace::TraceParent,
 };
 
@@ -55,21 +55,25 @@ async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Res
     let trace = trace(&parts.headers);
     let encoding = github::encoding(&parts.headers).map_err(refuse)?;
     // What was read keeps its share of the memory until the event is stored.
-    let (body, _share) = verified(app, &parts.headers, body).await?;
+    let (body, digest, _share) = verified(app, &parts.headers, body).await?;
     limits::proven(&parts.extensions);
     metrics::webhook_body(body.as_ref().len());
-    let digest = signature::digest(body.as_ref());
     let meta = meta.map_err(refuse)?;
     match github::parse(meta, encoding, &body, Timestamp::now(), Some(trace.to_string())).map_err(refuse)? {
         Received::Ping { zen } => {
             Ok(("pong", (StatusCode::OK, Json(json!({"status": "pong", "zen": zen}))).into_response()))
         }
-        Received::Event(envelope) => put(app, &envelope, Some(digest)).await,
+        Received::Event { envelope, payload } => put(app, &envelope, &payload, digest).await,
     }
 }
 
-/// The body, once its signature was checked. Without a signature the body is read only to be polite.
-async fn verified(app: &App, headers: &HeaderMap, body: Body) -> Result<(Verified, ReadBody), ApiError> {
+/// The body, once its signature was checked, and what it is known by when it comes again. Without a signature the body is
+/// read only to be polite.
+async fn verified(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Verified, Option<[u8; 32]>, ReadBody), ApiError> {
     let deadline = Duration::from_secs(app.config.args.limits.body_timeout);
     let header = headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok());
     if header.is_none() {
@@ -84,20 +88,21 @@ async fn verified(app: &App, headers: &HeaderMap, body: Body) -> Result<(Verifie
             "{why}: the webhook's secret at GitHub and GITHUB_WEBHOOK_SECRET differ"
         ))
     })?;
-    Ok((verified, read))
+    Ok((verified, header.and_then(GithubSecrets::digest), read))
 }
 
 /// Stores an event with one job per target that wants it, then answers.
 pub(crate) async fn put(
     app: &App,
-    envelope: &Envelope,
+    envelope: &Envelope<()>,
+    payload: &str,
     digest: Option<[u8; 32]>,
 ) -> Result<(&'static str, Response), ApiError> {
     let (targets, note) = match app.config.rules.decide(envelope) {
         Decision::Targets(targets) => (targets, None),
         Decision::Ignored(reason) => (Vec::new(), Some(reason)),
     };
-    let delivery = delivery(app, envelope, digest, &targets, note.clone())?;
+    let delivery = delivery(app, envelope, payload, digest, &targets, note.clone())?;
     let stored = app.queue.put(delivery).await.map_err(not_stored)?;
     let (status, word, body) = match (stored, note) {
         (Put::Duplicate { of }, _) => {
@@ -126,12 +131,13 @@ pub(crate) async fn put(
 
 fn delivery(
     app: &App,
-    envelope: &Envelope,
+    envelope: &Envelope<()>,
+    payload: &str,
     digest: Option<[u8; 32]>,
     targets: &[String],
     note: Option<String>,
 ) -> Result<NewDelivery, ApiError> {
-    let payload = serde_json::to_vec(envelope).map_err(|error| {
+    let payload = envelope.around(payload).map_err(|error| {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the event could not be written down")
             .with_source(error)
     })?;

@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use thiserror::Error;
 
 /// How far the sender's clock may be off, in seconds (Standard Webhooks leaves the number to the receiver).
@@ -268,11 +268,6 @@ const BOUND: &str = "bound:";
 
 fn binding(method: &str, service: &str, path: &str) -> String {
     format!("{BOUND}{method}:{service}:{path}:")
-}
-
-/// SHA-256 of a body: recognises the same body under another id.
-pub fn digest(body: &[u8]) -> [u8; 32] {
-    Sha256::digest(body).into()
 }
 
 /// Whether two secrets are equal, in a time that does not depend on where they differ.

@@ -59,6 +59,7 @@ impl Anthropic {
             base: Duration::from_millis(500),
             cap: Duration::from_secs(8),
             give_up_after: Duration::MAX,
+            fewest_attempts: 0,
         };
         Ok(Self { http: client::http(Some(timeout))?, base, key, model, backoff })
     }

@@ -76,6 +76,11 @@ impl World {
         );
         let mut config = Config {
             queue_url: format!("sqlite://{}", self.data.path().join("queue.db").display()),
+            retention: shared::config::RetentionArgs {
+                retention_days: 14,
+                retention_dead_days: 90,
+                retention_size: 1024,
+            },
             keys: keys(),
             github_url: self.github.url(),
             github_token: Some(REVIEWER_TOKEN.into()),

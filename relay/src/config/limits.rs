@@ -10,6 +10,9 @@ pub struct LimitArgs {
     /// Unfinished jobs at which webhooks are answered 503
     #[arg(long, env = "MAX_BACKLOG", default_value = "500000", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_backlog: u64,
+    /// MiB of stored payloads of unfinished jobs at which webhooks are answered 503
+    #[arg(long, env = "MAX_BACKLOG_SIZE", default_value = "4096", value_parser = clap::value_parser!(u64).range(1..=16_777_216))]
+    pub max_backlog_size: u64,
     /// Seconds that a webhook's body may take to arrive
     #[arg(long, env = "BODY_TIMEOUT", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub body_timeout: u64,

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use serde_json::{Map, json};
+use sha2::{Digest, Sha256};
 use shared::{
     event::Envelope,
     outcome::{Feed, Outcome, State},
-    signature,
 };
 
 /// The most outcomes in one answer.
@@ -36,7 +36,7 @@ impl Ledger {
     /// Works on an event unless it is known, as an endpoint's inbox does: a higher `redelivery` asks for it once more.
     /// Whether it had an effect.
     pub(super) fn take(&mut self, envelope: &Envelope) -> bool {
-        let digest = signature::digest(envelope.payload.get().as_bytes());
+        let digest = Sha256::digest(envelope.payload.get()).into();
         let first = Effect { times: 0, digest, redelivery: envelope.redelivery };
         let effect = self.effects.entry(envelope.id.clone()).or_insert(first);
         if effect.times > 0 && envelope.redelivery <= effect.redelivery {

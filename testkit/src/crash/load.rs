@@ -10,7 +10,7 @@ use std::{
 use fastrand::Rng;
 use reqwest::Client;
 use serde_json::Value;
-use shared::signature;
+use sha2::{Digest, Sha256};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -157,7 +157,7 @@ impl Sender {
             }
         };
         let delivery = Delivery::new(&delivery_id(&unique), event, &payload);
-        let digest = signature::digest(&delivery.body);
+        let digest = Sha256::digest(&delivery.body).into();
         let sent = Sent { subject, number: self.sent, digest, heard: Heard::Nothing, waited: true };
         lock(&self.book).begin(&delivery.id, sent);
         delivery
