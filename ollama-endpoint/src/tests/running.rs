@@ -28,6 +28,11 @@ fn config(directory: &tempfile::TempDir, ollama: &StandIn) -> Config {
     Config {
         data_dir: directory.path().to_owned(),
         queue_url: format!("sqlite://{}", directory.path().join("queue.db").display()),
+        retention: shared::config::RetentionArgs {
+            retention_days: 14,
+            retention_dead_days: 90,
+            retention_size: 1024,
+        },
         keys: keys(),
         token: Some(TOKEN.into()),
         ollama_url: ollama.url().parse().unwrap(),
