@@ -198,11 +198,15 @@ async fn a_release_counts_no_attempt(queue: Queue, clock: Arc<ManualClock>) {
         assert_eq!(lease.job().attempt, 1);
         lease.release().await.unwrap();
     }
+    clock.advance(TTL);
     let failed = one(&queue, "a").await;
+    let first = queue.now();
+    assert_eq!(failed.job().first_attempt_at, first, "nobody was reached before");
     failed.retry(queue.now(), "no luck".into()).await.unwrap();
     one(&queue, "a").await.release().await.unwrap();
     clock.advance(TTL);
-    assert_eq!(one(&queue, "a").await.job().first_attempt_at, queue.now(), "time away does not count");
+    let again = one(&queue, "a").await;
+    assert_eq!((again.job().attempt, again.job().first_attempt_at), (2, first), "a pause changes nothing");
 }
 
 async fn an_expired_lease_is_lost_to_the_next(queue: Queue, clock: Arc<ManualClock>) {
