@@ -45,6 +45,10 @@ use stream::Streams;
 pub const WHEN_DAMAGED: &str = "the relay does not start on a damaged store; bring back your last `relay backup FILE` with \
     `relay restore FILE --replace`, which moves the damaged one aside";
 
+/// What to do about a store that cannot be opened.
+pub const WHEN_CLOSED: &str = "the relay does not start without its store; DATA_DIR must be a folder that it may write, \
+    on a disk that is not read-only";
+
 /// What the routes share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct App(Arc<Shared>);
@@ -117,6 +121,7 @@ impl Relay {
         let queue =
             queue::open(&config.args.service.queue_url(), options).await.map_err(|error| match error {
                 queue::Error::Damaged(_) => anyhow::Error::new(error).context(WHEN_DAMAGED),
+                queue::Error::Open { .. } => anyhow::Error::new(error).context(WHEN_CLOSED),
                 error => error.into(),
             })?;
         let timeout = Duration::from_secs(config.args.dispatch.dispatch_timeout);

@@ -71,11 +71,15 @@ impl Fault {
     }
 }
 
-/// For the table: the first finding of a health report, on one line and not too long.
+/// For the table: what a health report says of a component, as text on one line.
+fn about(component: &str, report: &str) -> String {
+    short(report.split(FINDINGS).find(|finding| finding.starts_with(component)).unwrap_or_default())
+}
+
+/// For the table: on one line and not too long.
 fn short(text: &str) -> String {
     const LONGEST: usize = 300;
-    let first = text.split(FINDINGS).next().unwrap_or_default();
-    let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let cut = line.floor_char_boundary(LONGEST);
     if cut < line.len() { format!("{}…", &line[..cut]) } else { line }
 }

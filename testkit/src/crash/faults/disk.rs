@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use super::short;
+use super::{about, short};
 use crate::crash::{
     bench::{Bench, Settings},
     book::Heard,
@@ -40,7 +40,7 @@ pub(super) async fn full(name: &'static str, settings: &Settings) -> anyhow::Res
     row.expect(bench.relay.status("/readyz").await == Some(503), "/readyz is not 503");
     let (status, said) = bench.relay.health().await?;
     row.expect(status == 503, "/health is not 503");
-    row.said = short(&said);
+    row.said = about("store", &said);
     match &volume {
         Some(volume) => volume.make_room()?,
         None => bench.relay.make_room()?,
@@ -105,7 +105,7 @@ pub(super) async fn read_only_at_work(name: &'static str, settings: &Settings) -
     row.expect(bench.relay.status("/readyz").await == Some(503), "/readyz is not 503");
     let (status, said) = bench.relay.health().await?;
     row.expect(status == 503, "/health is not 503");
-    row.said = short(&said);
+    row.said = about("store", &said);
     row.expect(!bench.relay.has_ended(), "the relay ended");
     bench.load.stop().await;
     bench.relay.kill();

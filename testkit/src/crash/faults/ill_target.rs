@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::short;
+use super::{about, short};
 use crate::crash::{
     bench::{Bench, Settings},
     process::until,
@@ -46,7 +46,7 @@ pub(super) async fn run(name: &'static str, settings: &Settings, mode: Mode) -> 
 /// The health report for one that is away, else the error of an attempt.
 async fn said(bench: &Bench, is_away: bool) -> anyhow::Result<String> {
     if is_away {
-        return Ok(short(&bench.relay.health().await?.1));
+        return Ok(about("target:", &bench.relay.health().await?.1));
     }
     let shown = bench.relay.shown().await?;
     let error = shown.values().flat_map(|parts| parts.values()).find_map(|part| part.error.clone());
