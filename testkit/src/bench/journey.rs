@@ -43,7 +43,7 @@ pub(super) struct Journey {
     /// Events that wait until the tunnel is back.
     #[arg(long, default_value_t = Self::default().backlog)]
     backlog: u64,
-    /// Only the latency, and without the tunnel: what is left of it is the tunnel's.
+    /// Only the latency, and without the tunnel: the difference is what the tunnel costs.
     #[arg(long)]
     direct: bool,
 }
