@@ -9,6 +9,7 @@ use std::{
 use anyhow::{bail, ensure};
 use clap::Args;
 use hdrhistogram::Histogram;
+use serde::Serialize;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -42,36 +43,44 @@ pub(super) struct Journey {
     /// Events that wait until the tunnel is back.
     #[arg(long, default_value_t = Self::default().backlog)]
     backlog: u64,
+    /// Only the latency, and without the tunnel: the difference is what the tunnel costs.
+    #[arg(long)]
+    direct: bool,
 }
 
 /// The relay at one end of the tunnel, the targets at the other.
 struct Road {
     relay: Running,
-    sshd: Sshd,
+    /// Where there is a tunnel.
+    sshd: Option<Sshd>,
     /// As the VPS sees the targets.
     vps: [u16; 2],
     targets: [Target; 2],
 }
 
 impl Road {
-    async fn start(setup: &Setup, folder: &Path) -> anyhow::Result<Self> {
+    async fn start(setup: &Setup, folder: &Path, direct: bool) -> anyhow::Result<Self> {
         let targets = [Target::start("claude-endpoint").await?, Target::start("ollama-endpoint").await?];
-        let vps = [port(), port()];
-        let sshd = Sshd::start(folder, &vps.map(|port| format!("127.0.0.1:{port}"))).await?;
+        let (vps, sshd) = if direct {
+            ([targets[0].address.port(), targets[1].address.port()], None)
+        } else {
+            let vps = [port(), port()];
+            (vps, Some(Sshd::start(folder, &vps.map(|port| format!("127.0.0.1:{port}"))).await?))
+        };
         let relay = servers::start_relay(setup, folder, vps).await?;
         Ok(Self { relay, sshd, vps, targets })
     }
 
     /// Opens the tunnel and waits until the VPS's ports are there.
-    async fn tunnel(&self) -> anyhow::Result<Tunnel> {
+    async fn tunnel(&self) -> anyhow::Result<Option<Tunnel>> {
+        let Some(sshd) = &self.sshd else { return Ok(None) };
         let [claude, ollama] = &self.targets;
-        let tunnel = self
-            .sshd
-            .tunnel(&[(self.vps[0], claude.address.port()), (self.vps[1], ollama.address.port())])?;
+        let tunnel =
+            sshd.tunnel(&[(self.vps[0], claude.address.port()), (self.vps[1], ollama.address.port())])?;
         for port in self.vps {
             ensure!(listens_at(port).await, "the tunnel does not come up");
         }
-        Ok(tunnel)
+        Ok(Some(tunnel))
     }
 
     async fn all_have_taken(&self, events: u64) -> anyhow::Result<()> {
@@ -98,7 +107,7 @@ impl Road {
 
 impl Default for Journey {
     fn default() -> Self {
-        Self { events: 2_000, per_second: 50, backlog: 10_000 }
+        Self { events: 2_000, per_second: 50, backlog: 10_000, direct: false }
     }
 }
 
@@ -115,24 +124,27 @@ impl Journey {
 
     async fn measure(&self, setup: &Setup) -> anyhow::Result<Part> {
         let folder = setup.folder("journey")?;
-        println!("journey: through sshd and ssh -R on loopback, {}", machine::describe(&folder)?);
-        let road = Road::start(setup, &folder).await?;
+        println!(
+            "journey: {}, {}",
+            if self.direct { "without a tunnel" } else { "through sshd and ssh -R on loopback" },
+            machine::describe(&folder)?
+        );
+        let road = Road::start(setup, &folder, self.direct).await?;
         let mut source = Distinct::new(&setup.tools)?;
         let tunnel = road.tunnel().await?;
         let latencies = self.pace(&road, &mut source).await?;
         drop(tunnel);
-        let drain = self.drain(&road, &mut source).await?;
+        let drain = if self.direct { None } else { Some(self.drain(&road, &mut source).await?) };
         // A stopped relay hands nothing over any more: what came twice has come by then.
         let Road { relay, targets, .. } = road;
         relay.process.stop()?;
         let repeated: usize = targets.iter().map(Target::repeated).sum();
         remove(&folder)?;
-        let goals = self.goals(&latencies, &drain);
+        let goals = self.goals(&latencies, drain.as_ref());
         let failure = (repeated > 0).then(|| format!("{repeated} events came more than once"));
         let numbers = json!({
             "events": self.events, "per_second": self.per_second, "backlog": self.backlog,
-            "stored_per_second": drain.stored_per_second, "noticed_s": drain.noticed, "drained_s": drain.took,
-            "repeated": repeated, "goals": goals,
+            "direct": self.direct, "drain": drain, "repeated": repeated, "goals": goals,
         });
         Ok(Part { name: "journey", goals, numbers, failure })
     }
@@ -175,23 +187,25 @@ impl Journey {
         let started = Instant::now();
         send_all(road.relay.address, source, self.backlog, CONNECTIONS, |_| ()).await?;
         let stored_per_second = self.backlog as f64 / started.elapsed().as_secs_f64();
-        let back = Instant::now();
+        let (back, cpu) = (Instant::now(), machine::cpu(road.relay.process.pid()));
         let _tunnel = road.tunnel().await?;
         road.all_have_taken(before + self.backlog).await?;
         let mut arrivals = Vec::new();
         for target in &road.targets {
             arrivals.extend(target.arrivals(usize::try_from(before)?).into_iter().map(|(_, came)| came));
         }
+        let cpu = machine::cpu(road.relay.process.pid()).own.saturating_sub(cpu.own);
         let first = arrivals.iter().min().copied().unwrap_or(back);
         let last = arrivals.iter().max().copied().unwrap_or(back);
         Ok(Drain {
             stored_per_second,
             noticed: first.saturating_duration_since(back).as_secs_f64(),
             took: last.saturating_duration_since(first).as_secs_f64(),
+            cpu_us: cpu.as_secs_f64() * 1e6 / self.backlog as f64,
         })
     }
 
-    fn goals(&self, latencies: &[Histogram<u64>; 2], drain: &Drain) -> Vec<Goal> {
+    fn goals(&self, latencies: &[Histogram<u64>; 2], drain: Option<&Drain>) -> Vec<Goal> {
         let mut goals = Vec::new();
         for (target, times) in ["claude", "ollama"].into_iter().zip(latencies) {
             for (percentile, bound) in [(50.0, Bound::AtMost(5.0)), (99.0, Bound::AtMost(25.0))] {
@@ -199,6 +213,7 @@ impl Journey {
                 goals.push(Goal::new(what, milliseconds(times, percentile), "ms", bound));
             }
         }
+        let Some(drain) = drain else { return goals };
         let rate = self.backlog as f64 / drain.took;
         goals.push(Goal::new(
             "stored while the targets are away",
@@ -207,6 +222,7 @@ impl Journey {
             Bound::None,
         ));
         goals.push(Goal::new("from the tunnel's return to the first event", drain.noticed, "s", Bound::None));
+        goals.push(Goal::new("the relay's CPU time per drained event", drain.cpu_us, "µs", Bound::None));
         let what = format!("{} events drained to both targets", self.backlog);
         goals.push(Goal::new(what, rate, "/s", Bound::AtLeast(1_000.0)));
         goals
@@ -214,10 +230,13 @@ impl Journey {
 }
 
 /// How what had waited was worked off.
+#[derive(Debug, Serialize)]
 struct Drain {
     stored_per_second: f64,
     /// Seconds from the tunnel's return to the first event.
     noticed: f64,
     /// Seconds from the first event to the last one, at both targets.
     took: f64,
+    /// CPU time of the relay per event, in microseconds.
+    cpu_us: f64,
 }
