@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use futures_util::future::try_join_all;
 use queue::{Finish, Probing, Queue};
 use shared::{
     client::SignedClient,
@@ -13,6 +14,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
+
+/// Between an answer with outcomes and the next question. A question that waits for its answer is a small packet that
+/// nobody acknowledges at once; sshd leaves Nagle's algorithm on, and would hold the next event back for up to 40 ms behind
+/// it. While events come in quick succession, questions are thus rare, and answered at once.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// What is known of an endpoint: `None` until it was first asked, then whether it answers or why not.
 pub type Reachable = Option<Result<(), String>>;
@@ -46,12 +52,15 @@ impl Follower {
                 followed = self.follow() => followed,
             };
             match followed {
-                Ok(()) => {
+                Ok(some) => {
                     if failures > 0 {
                         tracing::info!(target_name = self.lane, "its outcomes are followed again");
                     }
                     failures = 0;
                     self.reachable.send_replace(Some(Ok(())));
+                    if some {
+                        tokio::time::sleep(BREATH).await;
+                    }
                 }
                 Err(error) => {
                     failures = failures.saturating_add(1);
@@ -73,8 +82,8 @@ impl Follower {
         }
     }
 
-    /// One long poll; its outcomes are recorded before the cursor moves on.
-    async fn follow(&self) -> anyhow::Result<()> {
+    /// One long poll; its outcomes are recorded before the cursor moves on. Whether there were any.
+    async fn follow(&self) -> anyhow::Result<bool> {
         let name = format!("outcomes/{}", self.lane);
         let after = self.queue.cursor(&name).await?.unwrap_or(0);
         // The first poll does not wait, so that a start finds out at once who is there.
@@ -91,15 +100,16 @@ impl Follower {
                 target_name = self.lane,
                 "its store was begun anew; its outcomes are read from the beginning"
             );
-            return Ok(self.queue.set_cursor(&name, 0).await?);
+            self.queue.set_cursor(&name, 0).await?;
+            return Ok(false);
         }
-        for outcome in feed.outcomes {
-            self.record(outcome).await?;
-        }
+        let some = !feed.outcomes.is_empty();
+        // Together, so that they share a commit.
+        try_join_all(feed.outcomes.into_iter().map(|outcome| self.record(outcome))).await?;
         if feed.next != after {
             self.queue.set_cursor(&name, feed.next).await?;
         }
-        Ok(())
+        Ok(some)
     }
 
     /// Whether this is not the feed that the cursor belongs to. An endpoint whose store was lost counts from one again, and

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, hooks::Wal};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, hooks::Wal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::store::Store;
@@ -25,10 +25,10 @@ const WAITING: usize = 4096;
 /// The most commands that share a transaction: bounds how long the first of them waits for its answer.
 const GROUP: usize = 256;
 
-/// Pages in the log at which it is moved into the database, beside the writer: 4 MB.
-const LONG_LOG: i32 = 1000;
+/// Pages in the log at which it is moved into the database, beside the writer: 16 MB.
+const LONG_LOG: i32 = 4000;
 /// Pages at which the writer waits for that to end, so that the log begins anew: 64 MB.
-const LONGEST_LOG: i32 = 16 * LONG_LOG;
+const LONGEST_LOG: i32 = 4 * LONG_LOG;
 /// How long it waits for readers, such as a backup, that still need the log. It asks again after as many pages.
 const PATIENCE_WITH_READERS: Duration = Duration::from_millis(50);
 /// How long a statement waits for a lock.
@@ -206,6 +206,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
     )?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Plans that do not depend on the values: SQLite would else compile nearly every statement anew for each of its runs.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // FULL: a commit is on disk before it returns. fullfsync: on macOS a plain fsync stops at the drive's cache.
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
