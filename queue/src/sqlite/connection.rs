@@ -4,6 +4,7 @@
 //! The write-ahead log is moved into the database by a third thread, so that no writer waits for that.
 
 use std::{
+    iter,
     path::Path,
     sync::{
         Arc,
@@ -11,7 +12,7 @@ use std::{
         mpsc as blocking,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, hooks::Wal};
@@ -22,8 +23,12 @@ use crate::model::{Error, Result};
 
 /// Commands that wait for the thread; further callers wait in turn.
 const WAITING: usize = 4096;
-/// The most commands that share a transaction: bounds how long the first of them waits for its answer.
+/// The most commands that share a transaction.
 const GROUP: usize = 256;
+/// How long commands are taken into a group: about as long as the commit before took, within these bounds. Shorter would be
+/// spent on commits, and longer would leave all callers waiting for one group while nobody prepares the next.
+const SHORTEST_GROUP: Duration = Duration::from_millis(1);
+const LONGEST_GROUP: Duration = Duration::from_millis(20);
 
 /// Pages in the log at which it is moved into the database, beside the writer: 16 MB.
 const LONG_LOG: i32 = 4000;
@@ -55,13 +60,15 @@ impl Handle<Store> {
         let log = Log::watch(&mut connection, mover)?;
         let store = Store::new(connection);
         Self::start("queue-writer", move |mut commands| {
+            let mut commit = SHORTEST_GROUP;
             while let Some(first) = commands.blocking_recv() {
-                let mut group = vec![first];
-                while group.len() < GROUP {
-                    let Ok(next) = commands.try_recv() else { break };
-                    group.push(next);
-                }
-                commit_together(&store, group);
+                let until = Instant::now() + commit.clamp(SHORTEST_GROUP, LONGEST_GROUP);
+                let mut next = Some(first);
+                let group = iter::from_fn(|| {
+                    let late = next.is_none() && Instant::now() > until;
+                    next.take().or_else(|| if late { None } else { commands.try_recv().ok() })
+                });
+                commit = commit_together(&store, group.take(GROUP));
                 log.bound(&store);
             }
         })
@@ -178,8 +185,10 @@ fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
 
 /// A command that refuses does so before it writes. One that fails while it writes takes the whole group back, which
 /// happens when the disk is full or broken; a savepoint for each would copy every page that a group writes again and again.
-fn commit_together(store: &Store, group: Vec<Command<Store>>) {
-    let mut answers = Vec::with_capacity(group.len());
+///
+/// Says how long the commit took.
+fn commit_together(store: &Store, group: impl Iterator<Item = Command<Store>>) -> Duration {
+    let mut answers = Vec::new();
     let mut outcome = store.begin();
     for command in group {
         let ran = command(outcome.as_ref().map(|()| store).map_err(String::as_str));
@@ -188,7 +197,9 @@ fn commit_together(store: &Store, group: Vec<Command<Store>>) {
             outcome = Err(cause);
         }
     }
+    let began = Instant::now();
     let outcome = outcome.and_then(|()| store.commit());
+    let took = began.elapsed();
     if let Err(error) = &outcome {
         tracing::error!(error, commands = answers.len(), "a group of writes failed; their callers are told");
         store.roll_back();
@@ -196,10 +207,11 @@ fn commit_together(store: &Store, group: Vec<Command<Store>>) {
     for answer in answers {
         answer(outcome.clone());
     }
+    took
 }
 
-/// Opens a connection for reading and writing.
-pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
+/// Opens a connection for reading and writing, which keeps at most so much of the file in memory.
+pub(super) fn open(path: &Path, cache_kib: u32) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -213,6 +225,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
          PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;",
     )?;
+    connection.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
     Ok(connection)
 }
 

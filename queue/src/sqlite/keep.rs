@@ -24,6 +24,10 @@ pub(super) const SCHEMA_VERSION: i64 = 2;
 const UPGRADES: [&str; 1] = [include_str!("upgrade_2.sql")];
 /// How long a start looks for damage before it goes on and leaves the rest to the background.
 const FIRST_LOOK: Duration = Duration::from_millis(40);
+/// The index of ids is written at random places: in KiB, what holds those of some hundred thousand deliveries.
+const WRITER_CACHE: u32 = 12 * 1024;
+/// In KiB.
+const READER_CACHE: u32 = 1024;
 /// SQLite's instructions between two looks at the time.
 const STEPS: i32 = 10_000;
 
@@ -42,15 +46,22 @@ pub(super) struct Opened {
 /// hand, nobody else can be working on them.
 pub(super) fn prepare(path: &Path, now: Timestamp) -> Result<Opened> {
     let lock = lock(path)?;
-    let writer = open(path)?;
+    let writer = open(path, WRITER_CACHE)?;
     upgrade(&writer, path)?;
     let unchecked = !look_through(path, Some(FIRST_LOOK))?;
     write::take_back_leases(&writer, now)?;
-    Ok(Opened { lock, writer, mover: open(path)?, reader: open(path)?, lister: open(path)?, unchecked })
+    Ok(Opened {
+        lock,
+        writer,
+        mover: open(path, READER_CACHE)?,
+        reader: open(path, READER_CACHE)?,
+        lister: open(path, READER_CACHE)?,
+        unchecked,
+    })
 }
 
-fn open(path: &Path) -> Result<Connection> {
-    connection::open(path).map_err(|error| match error.sqlite_error_code() {
+fn open(path: &Path, cache_kib: u32) -> Result<Connection> {
+    connection::open(path, cache_kib).map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, &error.to_string()),
         _ => cannot_open(path, &error),
     })
@@ -149,7 +160,7 @@ pub(super) fn back_up(path: &Path, to: &Path) -> Result<Backup> {
     // Made first, so that what is written is nobody else's to read from the beginning.
     let failed = |error: io::Error| cannot_open(to, &error);
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(failed)?;
-    let source = connection::open(path)?;
+    let source = connection::open(path, READER_CACHE)?;
     version(&source, path)?;
     source.execute("VACUUM INTO ?", [unfinished.to_string_lossy()])?;
     drop(source);
