@@ -1,9 +1,10 @@
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::*;
 
 fn sent(number: u64) -> Sent {
-    let digest = [7; 32];
+    let digest = Sha256::digest("{}").into();
     Sent { subject: "o/r#1".into(), number, digest, heard: Heard::Nothing, waited: true }
 }
 
