@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
-        mpsc as blocking,
+        mpsc::{self as blocking, RecvTimeoutError},
     },
     thread,
     time::{Duration, Instant},
@@ -30,10 +30,14 @@ const GROUP: usize = 256;
 const SHORTEST_GROUP: Duration = Duration::from_millis(1);
 const LONGEST_GROUP: Duration = Duration::from_millis(20);
 
-/// Pages in the log at which it is moved into the database, beside the writer: 16 MB.
-const LONG_LOG: i32 = 4000;
-/// Pages at which the writer waits for that to end, so that the log begins anew: 64 MB.
-const LONGEST_LOG: i32 = 4 * LONG_LOG;
+/// Pages in the log at which it is moved into the database, beside the writer: 48 MB. Moving it keeps the disk busy for some
+/// ten milliseconds, in which commits take longer: seldom is better, and many pages are then moved only once.
+const LONG_LOG: i32 = 12_000;
+/// Pages at which it is moved when nobody has written for [`QUIET`].
+const SHORT_LOG: i32 = 1000;
+const QUIET: Duration = Duration::from_secs(1);
+/// Pages at which the writer waits for that to end, so that the log begins anew: 144 MB.
+const LONGEST_LOG: i32 = 3 * LONG_LOG;
 /// How long it waits for readers, such as a backup, that still need the log. It asks again after as many pages.
 const PATIENCE_WITH_READERS: Duration = Duration::from_millis(50);
 /// How long a statement waits for a lock.
@@ -132,37 +136,49 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
 
 /// How long the write-ahead log is.
 struct Log {
-    pages: Arc<AtomicI32>,
+    length: Arc<Length>,
     asked_at: std::cell::Cell<i32>,
+}
+
+/// In pages.
+#[derive(Default)]
+struct Length {
+    all: AtomicI32,
+    moved: AtomicI32,
+}
+
+impl Length {
+    /// Notes the length after a commit. Whether so much is new that it should be moved.
+    fn grow(&self, pages: i32) -> bool {
+        self.all.store(pages, Ordering::Relaxed);
+        if pages < self.moved.load(Ordering::Relaxed) {
+            self.moved.store(0, Ordering::Relaxed);
+        }
+        pages - self.moved.load(Ordering::Relaxed) >= LONG_LOG
+    }
 }
 
 impl Log {
     /// Counts the pages that `writer` adds, and starts the thread that moves them.
     fn watch(writer: &mut Connection, mover: Connection) -> Result<Self> {
-        let pages = Arc::new(AtomicI32::new(0));
+        let length = Arc::new(Length::default());
         let (wake, woken) = blocking::sync_channel::<()>(1);
-        let counted = Arc::clone(&pages);
+        let grown = Arc::clone(&length);
         writer.wal_hook(Some(move |_: &mut Wal, pages| {
-            counted.store(pages, Ordering::Relaxed);
-            if pages >= LONG_LOG {
+            if grown.grow(pages) {
                 // One that waits already is enough.
                 let _ = wake.try_send(());
             }
             Ok(())
         }))?;
-        spawn("queue-log", move || {
-            while woken.recv().is_ok() {
-                if let Err(error) = checkpoint(&mover, "PASSIVE") {
-                    tracing::warn!(%error, "the write-ahead log cannot be shortened now; it grows until it can");
-                }
-            }
-        })?;
-        Ok(Self { pages, asked_at: std::cell::Cell::new(0) })
+        let moved = Arc::clone(&length);
+        spawn("queue-log", move || move_when_due(&mover, &woken, &moved))?;
+        Ok(Self { length, asked_at: std::cell::Cell::new(0) })
     }
 
     /// The mover never sees an end of the log while somebody writes all the time; only the writer can make one.
     fn bound(&self, writer: &Connection) {
-        let pages = self.pages.load(Ordering::Relaxed);
+        let pages = self.length.all.load(Ordering::Relaxed);
         if pages < self.asked_at.get() {
             self.asked_at.set(0);
         }
@@ -175,6 +191,32 @@ impl Log {
             tracing::warn!(%error, "the write-ahead log cannot begin anew yet");
         }
         let _ = writer.busy_timeout(BUSY_TIMEOUT);
+    }
+}
+
+/// Until the writer is gone.
+fn move_when_due(mover: &Connection, woken: &blocking::Receiver<()>, length: &Length) {
+    let mut before = 0;
+    loop {
+        let woken = woken.recv_timeout(QUIET);
+        let pages = length.all.load(Ordering::Relaxed);
+        let due = match woken {
+            Ok(()) => true,
+            Err(RecvTimeoutError::Timeout) => {
+                pages == before && pages - length.moved.load(Ordering::Relaxed) >= SHORT_LOG
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        before = pages;
+        if !due {
+            continue;
+        }
+        match checkpoint(mover, "PASSIVE") {
+            Ok(()) => length.moved.store(pages, Ordering::Relaxed),
+            Err(error) => {
+                tracing::warn!(%error, "the write-ahead log cannot be shortened now; it grows until it can");
+            }
+        }
     }
 }
 

@@ -12,7 +12,6 @@ CREATE TABLE deliveries (
   note        TEXT,
   received_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX deliveries_by_repository ON deliveries (repository, seq);
 CREATE INDEX deliveries_by_time ON deliveries (received_at);
 
 -- Apart from the deliveries, so that listing those reads no payload. Its row goes first when room is short.

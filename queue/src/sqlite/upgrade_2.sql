@@ -6,6 +6,7 @@ CREATE TABLE payloads (
 ) STRICT;
 INSERT INTO payloads SELECT seq, payload FROM deliveries;
 DROP INDEX deliveries_by_digest;
+DROP INDEX deliveries_by_repository;
 ALTER TABLE deliveries DROP COLUMN payload;
 CREATE INDEX deliveries_by_time ON deliveries (received_at);
 
