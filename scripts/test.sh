@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need and runs all of them: format, lints, scripts, unit, integration and documentation tests.
+# Installs what the tests need and runs all of them: format, lints, scripts, unit, integration and documentation tests, and
+# short rounds of the scripts that crash, starve and measure the relay.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -29,7 +30,7 @@ install_packages() {
             brew install $missing
         fi
     elif have apt-get; then
-        missing=$(missing_packages cc:build-essential git:git curl:curl ps:procps sshd:openssh-server shellcheck:shellcheck npm:npm node:nodejs)
+        missing=$(missing_packages cc:build-essential git:git curl:curl ps:procps sshd:openssh-server shellcheck:shellcheck npm:npm node:nodejs slowhttptest:slowhttptest faketime:faketime)
         [ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
         [ -n "$missing" ] || return 0
         [ "$(id -u)" -eq 0 ] || sudo=sudo
@@ -62,6 +63,15 @@ run_tests() {
     fi
 }
 
+# With the debug binaries: what they find is the same, and what they measure means nothing here.
+short_rounds() {
+    export BIN_DIR=${CARGO_TARGET_DIR:-$ROOT/target}/debug
+    ./scripts/crash-test.sh 10
+    [ "$(uname)" = Linux ] || return 0
+    ! have slowhttptest || ./scripts/slow-client-test.sh 1000
+    ! have apt-get || ./scripts/bench.sh quick
+}
+
 step "what the tests need"
 install_packages
 need_system
@@ -75,5 +85,7 @@ step "build"
 cargo build --workspace --locked
 step "tests"
 run_tests
+step "short rounds of crashes, slow clients and measurements"
+short_rounds
 say ""
 say "all tests passed in $((SECONDS / 60)) min $((SECONDS % 60)) s"
