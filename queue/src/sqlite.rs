@@ -31,6 +31,7 @@ mod prune;
 mod put;
 mod read;
 mod store;
+mod wal;
 mod write;
 
 use connection::Handle;
@@ -339,3 +340,7 @@ impl Backend for Sqlite {
 #[cfg(test)]
 #[path = "sqlite_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "sqlite_wal_tests.rs"]
+mod wal_tests;
