@@ -31,6 +31,7 @@ mod prune;
 mod put;
 mod read;
 mod store;
+mod wal;
 mod write;
 
 use connection::Handle;
@@ -224,8 +225,12 @@ impl Backend for Sqlite {
     }
 
     async fn lease(&self, lane: &str, most: usize, ttl: Duration) -> Result<Vec<Job>> {
-        let (lane, now) = (lane.to_owned(), self.now());
-        let leased = self.write(move |connection| write::lease(connection, &lane, most, now, ttl)).await?;
+        let (lane, now, instant) = (lane.to_owned(), self.now(), Instant::now());
+        let lease = move |store: &Store| {
+            store.follow_clock(now, instant)?;
+            write::lease(store, &lane, most, now, ttl)
+        };
+        let leased = self.write(lease).await?;
         let mut jobs = Vec::with_capacity(leased.len());
         for job in leased {
             // Unpacked here rather than on the writer's thread. One that is damaged must not hold up the others.
@@ -339,3 +344,7 @@ impl Backend for Sqlite {
 #[cfg(test)]
 #[path = "sqlite_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "sqlite_wal_tests.rs"]
+mod wal_tests;

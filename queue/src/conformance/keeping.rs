@@ -3,6 +3,7 @@
 use super::*;
 use crate::{Pruned, Retention};
 
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 /// Nothing is given up for want of room.
 const BY_AGE: Retention =
@@ -157,11 +158,24 @@ pub(super) async fn changes_are_told(queue: Queue, _: Arc<ManualClock>) {
 }
 
 pub(super) async fn a_clock_that_is_set_back_delays_nothing(queue: Queue, clock: Arc<ManualClock>) {
-    queue.put(delivery("retried", "a", "k1")).await.unwrap();
-    one(&queue, "a").await.retry(queue.now() + SECOND, "no luck".into()).await.unwrap();
-    queue.put(delivery("fresh", "a", "k2")).await.unwrap();
-    clock.set_back(24 * HOUR);
-    let mut due: Vec<String> = ids(&lease(&queue, "a").await).into_iter().map(str::to_owned).collect();
-    due.sort();
-    assert_eq!(due, ["fresh", "retried"]);
+    for (id, wait) in [("soon", SECOND), ("later", HOUR / 2), ("by another clock", 24 * HOUR)] {
+        queue.put(delivery(id, "a", id)).await.unwrap();
+        one(&queue, "a").await.retry(queue.now() + wait, "no luck".into()).await.unwrap();
+    }
+    let next = async || {
+        let lease = one(&queue, "a").await;
+        let id = lease.job().id.clone();
+        lease.done(Finish::new("completed", "")).await.unwrap();
+        id
+    };
+    assert_eq!(next().await, "by another clock", "no schedule lets it wait for so long");
+    queue.put(delivery("fresh", "a", "fresh")).await.unwrap();
+    clock.set_back(40 * MINUTE);
+    assert_eq!(next().await, "fresh");
+    clock.advance(SECOND);
+    assert_eq!(next().await, "soon");
+    clock.advance(HOUR / 2 - 5 * MINUTE);
+    assert!(lease(&queue, "a").await.is_empty(), "nothing is hurried");
+    clock.advance(5 * MINUTE);
+    assert_eq!(next().await, "later");
 }

@@ -13,9 +13,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
-use super::{connection, write};
+use super::{connection, wal, write};
 use crate::model::{Backup, Error, Result};
 
 /// The schema that this build writes.
@@ -47,6 +47,7 @@ pub(super) struct Opened {
 pub(super) fn prepare(path: &Path, now: Timestamp) -> Result<Opened> {
     let lock = lock(path)?;
     let writer = open(path, WRITER_CACHE)?;
+    check_log(&writer, path)?;
     upgrade(&writer, path)?;
     let unchecked = !look_through(path, Some(FIRST_LOOK))?;
     write::take_back_leases(&writer, now)?;
@@ -58,6 +59,15 @@ pub(super) fn prepare(path: &Path, now: Timestamp) -> Result<Opened> {
         lister: open(path, READER_CACHE)?,
         unchecked,
     })
+}
+
+/// A damaged log stays where it is: SQLite would take it away when it closes the file, and the next start would find
+/// nothing wrong.
+fn check_log(writer: &Connection, path: &Path) -> Result<()> {
+    writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    wal::check(writer, &beside_with(path, "-wal"))?;
+    writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(())
 }
 
 fn open(path: &Path, cache_kib: u32) -> Result<Connection> {

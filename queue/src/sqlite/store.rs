@@ -4,23 +4,29 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     ops::Deref,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::write::milliseconds;
+use super::write::{bring_nearer, milliseconds};
 use crate::model::Result;
 
 /// Digests after which the older half is forgotten early: a bound for a flood.
 const MOST_DIGESTS: usize = 500_000;
+/// The wall clock is behind by so much when it was set back, rather than slowed down.
+const SET_BACK: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(super) struct Store {
     db: Connection,
     added: RefCell<HashMap<String, Added>>,
     replays: Replays,
+    /// The time of the last lease, by the wall clock and by the one that nobody sets.
+    leased_at: Cell<Option<(Timestamp, Instant)>>,
+    /// That of before the group of writes under way.
+    leased_before: Cell<Option<(Timestamp, Instant)>>,
 }
 
 /// Jobs that the group of writes under way has added to a lane.
@@ -40,10 +46,17 @@ impl Deref for Store {
 
 impl Store {
     pub(super) fn new(db: Connection) -> Self {
-        Self { db, added: RefCell::default(), replays: Replays::default() }
+        Self {
+            db,
+            added: RefCell::default(),
+            replays: Replays::default(),
+            leased_at: Cell::default(),
+            leased_before: Cell::default(),
+        }
     }
 
     pub(super) fn begin(&self) -> Result<(), String> {
+        self.leased_before.set(self.leased_at.get());
         self.db.execute_batch("BEGIN IMMEDIATE").map_err(|error| error.to_string())
     }
 
@@ -54,9 +67,27 @@ impl Store {
     /// A full disk or an I/O error makes SQLite roll back by itself.
     pub(super) fn roll_back(&self) {
         self.added.borrow_mut().clear();
+        self.leased_at.set(self.leased_before.get());
         if !self.db.is_autocommit() {
             let _ = self.db.execute_batch("ROLLBACK");
         }
+    }
+
+    /// Notices at a lease that the clock was set back since the one before, so that nothing waits for longer because of it.
+    /// `instant` is when it was `now`.
+    pub(super) fn follow_clock(&self, now: Timestamp, instant: Instant) -> Result<()> {
+        let Some((then, before)) = self.leased_at.replace(Some((now, instant))) else { return Ok(()) };
+        let passed = instant.saturating_duration_since(before);
+        let behind = Duration::try_from((then + passed).duration_since(now)).unwrap_or_default();
+        if behind > SET_BACK {
+            let jobs = bring_nearer(&self.db, milliseconds(behind))?;
+            tracing::info!(
+                seconds = behind.as_secs(),
+                jobs,
+                "the clock was set back; what waits for a retry is due as if it had not been"
+            );
+        }
+        Ok(())
     }
 
     /// Counts a new job, which waits.

@@ -15,8 +15,8 @@ use crate::{
 const ROOM_AROUND_A_PAYLOAD: i64 = 64 * 1024;
 /// After so many interruptions in a row a job waits before it is begun again: it may be what ends the process.
 const INTERRUPTIONS: u32 = 3;
-/// No schedule lets a job wait for longer: one that is due later still was put off by another clock.
-const LONGEST_WAIT: Duration = Duration::from_secs(2 * 60 * 60);
+/// No schedule lets a job wait for longer than an hour: one that is due later still was put off by another clock.
+const LONGEST_WAIT: Duration = Duration::from_secs(61 * 60);
 /// The longest error text kept.
 const LONGEST_ERROR: usize = 2000;
 
@@ -58,6 +58,15 @@ pub(super) fn lease(
         jobs.push(read::leased_job(db, seq)?);
     }
     Ok(jobs)
+}
+
+/// Brings what waits nearer by as much as the clock was set back; says how many jobs that were.
+pub(super) fn bring_nearer(db: &Connection, by: i64) -> Result<usize> {
+    // Walks the index of open jobs, not all that ever were.
+    let mut statement = db.prepare_cached(
+        "UPDATE jobs SET due_at = due_at - ? WHERE state IN ('pending', 'leased') AND state = 'pending' AND due_at > 0",
+    )?;
+    Ok(statement.execute([by])?)
 }
 
 pub(super) fn settle(db: &Connection, job: i64, token: i64, how: Settlement, now: Timestamp) -> Result<Ids> {
