@@ -34,6 +34,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn prune(&self, retention: Retention) -> Result<Pruned>;
     /// See [`Queue::usage`](crate::Queue::usage).
     async fn usage(&self) -> Result<Usage>;
+    /// See [`Queue::wind_down`](crate::Queue::wind_down).
+    async fn wind_down(&self) -> Result<()>;
     /// See [`Queue::can_store`](crate::Queue::can_store).
     async fn can_store(&self) -> Result<()>;
     /// See [`Queue::find`](crate::Queue::find).

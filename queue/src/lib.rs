@@ -180,6 +180,14 @@ impl Queue {
         self.0.usage().await
     }
 
+    /// Leaves the store as the next start likes to find it: what was logged is in its place. Nothing depends on it.
+    ///
+    /// # Errors
+    /// The store cannot write.
+    pub async fn wind_down(&self) -> Result<()> {
+        self.0.wind_down().await
+    }
+
     /// Finds out, by writing, whether a delivery can be stored. After one could not, as much is written as that one
     /// had: a full disk may still take a few bytes.
     ///

@@ -281,6 +281,11 @@ impl Backend for Sqlite {
         self.write(move |connection| prune::prune(connection, &retention, now)).await
     }
 
+    async fn wind_down(&self) -> Result<()> {
+        self.whole()?;
+        self.read(&self.lister, |connection| Ok(connection::checkpoint(connection, "TRUNCATE")?)).await
+    }
+
     async fn can_store(&self) -> Result<()> {
         let refused = self.refused.load(Ordering::Relaxed);
         if refused > 0 {

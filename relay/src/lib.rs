@@ -188,9 +188,13 @@ impl Relay {
             tasks.spawn(follower.run(stop.clone()));
         }
         tasks.spawn(self.missed.run(stop.clone()));
+        let queue = self.app.queue.clone();
         serve(listener, routes::public(self.app), limits, stop).await;
         tasks.close();
         tasks.wait().await;
+        if let Err(error) = queue.wind_down().await {
+            tracing::warn!(%error, "the store's log stays as it is until the next start");
+        }
         Ok(())
     }
 }

@@ -221,7 +221,7 @@ fn move_when_due(mover: &Connection, woken: &blocking::Receiver<()>, length: &Le
 }
 
 /// A reader that is in the way is no error: what could be moved was moved.
-fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
+pub(super) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
     connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
 }
 

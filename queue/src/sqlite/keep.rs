@@ -121,15 +121,12 @@ fn upgrade(connection: &Connection, path: &Path) -> Result<()> {
     if found > 0 {
         tracing::info!(from = found, to = SCHEMA_VERSION, "upgrading the queue's store");
     }
-    // Tables are made anew while others refer to them; what they refer to stays the same.
-    connection.execute_batch("PRAGMA foreign_keys = OFF")?;
     let upgraded = connection
         .execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"));
     if upgraded.is_err() && !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;
     }
-    upgraded?;
-    Ok(connection.execute_batch("PRAGMA foreign_keys = ON")?)
+    Ok(upgraded?)
 }
 
 /// Looks for damage in the structure of the file. `false` if the time was not enough.
