@@ -4,6 +4,7 @@
 //! The write-ahead log is moved into the database by a third thread, so that no writer waits for that.
 
 use std::{
+    cell::Cell,
     iter,
     path::Path,
     sync::{
@@ -30,14 +31,13 @@ const GROUP: usize = 256;
 const SHORTEST_GROUP: Duration = Duration::from_millis(1);
 const LONGEST_GROUP: Duration = Duration::from_millis(20);
 
-/// Pages in the log at which it is moved into the database, beside the writer: 48 MB. Moving it keeps the disk busy for some
-/// ten milliseconds, in which commits take longer: seldom is better, and many pages are then moved only once.
-const LONG_LOG: i32 = 12_000;
-/// Pages at which it is moved when nobody has written for [`QUIET`].
-const SHORT_LOG: i32 = 1000;
-const QUIET: Duration = Duration::from_secs(1);
+/// How often somebody looks whether the write-ahead log is to be moved into the database, beside the writer. While it is
+/// moved, the disk is busy, and commits take longer: seldom is cheaper, and often is shorter.
+const LOOK: Duration = Duration::from_millis(500);
+/// New pages in the log that are worth moving: 4 MB.
+const LONG_LOG: i32 = 1000;
 /// Pages at which the writer waits for that to end, so that the log begins anew: 144 MB.
-const LONGEST_LOG: i32 = 3 * LONG_LOG;
+const LONGEST_LOG: i32 = 36 * LONG_LOG;
 /// How long it waits for readers, such as a backup, that still need the log. It asks again after as many pages.
 const PATIENCE_WITH_READERS: Duration = Duration::from_millis(50);
 /// How long a statement waits for a lock.
@@ -136,49 +136,30 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
 
 /// How long the write-ahead log is.
 struct Log {
-    length: Arc<Length>,
-    asked_at: std::cell::Cell<i32>,
-}
-
-/// In pages.
-#[derive(Default)]
-struct Length {
-    all: AtomicI32,
-    moved: AtomicI32,
-}
-
-impl Length {
-    /// Notes the length after a commit. Whether so much is new that it should be moved.
-    fn grow(&self, pages: i32) -> bool {
-        self.all.store(pages, Ordering::Relaxed);
-        if pages < self.moved.load(Ordering::Relaxed) {
-            self.moved.store(0, Ordering::Relaxed);
-        }
-        pages - self.moved.load(Ordering::Relaxed) >= LONG_LOG
-    }
+    pages: Arc<AtomicI32>,
+    asked_at: Cell<i32>,
+    /// Its end tells the mover that the writer is gone.
+    _writing: blocking::SyncSender<()>,
 }
 
 impl Log {
     /// Counts the pages that `writer` adds, and starts the thread that moves them.
     fn watch(writer: &mut Connection, mover: Connection) -> Result<Self> {
-        let length = Arc::new(Length::default());
-        let (wake, woken) = blocking::sync_channel::<()>(1);
-        let grown = Arc::clone(&length);
+        let pages = Arc::new(AtomicI32::new(0));
+        let (writing, written) = blocking::sync_channel::<()>(0);
+        let counted = Arc::clone(&pages);
         writer.wal_hook(Some(move |_: &mut Wal, pages| {
-            if grown.grow(pages) {
-                // One that waits already is enough.
-                let _ = wake.try_send(());
-            }
+            counted.store(pages, Ordering::Relaxed);
             Ok(())
         }))?;
-        let moved = Arc::clone(&length);
-        spawn("queue-log", move || move_when_due(&mover, &woken, &moved))?;
-        Ok(Self { length, asked_at: std::cell::Cell::new(0) })
+        let length = Arc::clone(&pages);
+        spawn("queue-log", move || move_log(&mover, &length, &written))?;
+        Ok(Self { pages, asked_at: Cell::new(0), _writing: writing })
     }
 
     /// The mover never sees an end of the log while somebody writes all the time; only the writer can make one.
     fn bound(&self, writer: &Connection) {
-        let pages = self.length.all.load(Ordering::Relaxed);
+        let pages = self.pages.load(Ordering::Relaxed);
         if pages < self.asked_at.get() {
             self.asked_at.set(0);
         }
@@ -195,24 +176,19 @@ impl Log {
 }
 
 /// Until the writer is gone.
-fn move_when_due(mover: &Connection, woken: &blocking::Receiver<()>, length: &Length) {
-    let mut before = 0;
-    loop {
-        let woken = woken.recv_timeout(QUIET);
-        let pages = length.all.load(Ordering::Relaxed);
-        let due = match woken {
-            Ok(()) => true,
-            Err(RecvTimeoutError::Timeout) => {
-                pages == before && pages - length.moved.load(Ordering::Relaxed) >= SHORT_LOG
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        before = pages;
-        if !due {
+fn move_log(mover: &Connection, length: &AtomicI32, written: &blocking::Receiver<()>) {
+    let mut moved = 0;
+    while written.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+        let pages = length.load(Ordering::Relaxed);
+        if pages < moved {
+            // The log began anew.
+            moved = 0;
+        }
+        if pages - moved < LONG_LOG {
             continue;
         }
         match checkpoint(mover, "PASSIVE") {
-            Ok(()) => length.moved.store(pages, Ordering::Relaxed),
+            Ok(()) => moved = pages,
             Err(error) => {
                 tracing::warn!(%error, "the write-ahead log cannot be shortened now; it grows until it can");
             }
