@@ -21,6 +21,8 @@ use crate::crash::{
 /// SQLite's page, and where the first frame of its WAL begins.
 const PAGE: u64 = 4096;
 const WAL_HEADER: u64 = 32;
+/// So few that the log is not moved into the database meanwhile: what is damaged there must still be needed.
+const EVENTS: usize = 60;
 /// Until the relay says what is wrong.
 const NOTICED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -40,7 +42,7 @@ pub(super) async fn run(name: &'static str, settings: &Settings, place: Place) -
     let backup = bench.file("backup.db").display().to_string();
     bench.set(Mode::Refused);
     bench.relay.start().await?;
-    bench.send(120).await?;
+    bench.send(EVENTS).await?;
     succeeds(&bench, &["backup", &backup]).await?;
     bench.relay.kill();
     if place != Place::Wal {
@@ -48,7 +50,7 @@ pub(super) async fn run(name: &'static str, settings: &Settings, place: Place) -
         succeeds(&bench, &["restore", &backup, "--replace"]).await?;
     }
     overwrite(&bench, place, settings.seed)?;
-    let mut row = Row::new(name, "120 events, backup, random bytes written over it, start, restore, start");
+    let mut row = Row::new(name, "60 events, backup, random bytes written over it, start, restore, start");
     let said = refusal(&mut bench).await?;
     row.expect(said.contains("damaged"), "the damage is not said");
     row.expect(said.contains("relay restore"), "`relay restore` is not named");
