@@ -23,7 +23,7 @@ pub(super) fn prune(db: &Connection, retention: &Retention, now: Timestamp) -> R
     let before = |age: Duration| now.as_millisecond() - milliseconds(age);
     let deliveries =
         forget(db, before(retention.finished), before(retention.finished), before(retention.dead))?;
-    if deliveries > 0 || read::usage(db)?.store_bytes <= retention.store_bytes {
+    if deliveries > 0 || read::store_bytes(db)? <= retention.store_bytes {
         return Ok(Pruned { deliveries, payloads: 0 });
     }
     for dead_too in [false, true] {

@@ -175,16 +175,29 @@ pub(super) fn feed_end(db: &Connection) -> Result<FeedEnd> {
     Ok(statement.query_row([], |row| Ok(FeedEnd { last: row.get(0)?, epoch: row.get(1)? }))?)
 }
 
-/// Free pages inside the file are room that the next events take, and count as none.
 pub(super) fn usage(db: &Connection) -> Result<Usage> {
-    let pragma =
-        |name: &str| -> Result<u64> { Ok(db.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))?) };
-    let used = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
+    let (jobs, bytes) = open(db)?;
+    Ok(Usage {
+        open_jobs: u64::try_from(jobs).unwrap_or(0),
+        open_bytes: u64::try_from(bytes).unwrap_or(0),
+        store_bytes: store_bytes(db)?,
+    })
+}
+
+/// Unfinished jobs, and the bytes of their payloads. Inside a group of writes, without what that has added.
+pub(super) fn open(db: &Connection) -> Result<(i64, i64)> {
     let mut statement = db.prepare_cached(
         "SELECT coalesce(sum(n), 0), coalesce(sum(bytes), 0) FROM counts WHERE state IN ('pending', 'leased')",
     )?;
-    let (open_jobs, open_bytes) = statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(Usage { open_jobs, open_bytes, store_bytes: used * pragma("page_size")? })
+    Ok(statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
+/// Free pages inside the file are room that the next events take, and count as none.
+pub(super) fn store_bytes(db: &Connection) -> Result<u64> {
+    let pragma =
+        |name: &str| -> Result<u64> { Ok(db.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))?) };
+    let used = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
+    Ok(used * pragma("page_size")?)
 }
 
 pub(super) fn stats(db: &Connection) -> Result<Vec<LaneStats>> {

@@ -10,7 +10,10 @@ use std::{
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::write::{bring_nearer, milliseconds};
+use super::{
+    read,
+    write::{bring_nearer, milliseconds},
+};
 use crate::model::Result;
 
 /// Digests after which the older half is forgotten early: a bound for a flood.
@@ -114,12 +117,7 @@ impl Store {
 
     /// Unfinished jobs, and the bytes of their payloads.
     pub(super) fn open(&self) -> Result<(u64, u64)> {
-        let (jobs, bytes): (i64, i64) = self
-            .db
-            .prepare_cached(
-                "SELECT coalesce(sum(n), 0), coalesce(sum(bytes), 0) FROM counts WHERE state IN ('pending', 'leased')",
-            )?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (jobs, bytes) = read::open(&self.db)?;
         let added = self.added.borrow();
         let (jobs, bytes) =
             added.values().fold((jobs, bytes), |(jobs, bytes), lane| (jobs + lane.jobs, bytes + lane.bytes));
