@@ -49,11 +49,18 @@ async fn what_a_killed_process_had_leased_is_due_again_with_its_checkpoint() {
 /// A file of the first version, as the first release wrote it, with a job of each kind.
 #[tokio::test]
 async fn a_store_of_the_first_version_is_upgraded_in_place() {
+    upgrades("").await;
+    // As the first builds of that version wrote it.
+    upgrades("DROP TABLE scratch; CREATE INDEX jobs_dead ON jobs (lane, seq) WHERE state = 'dead';").await;
+}
+
+async fn upgrades(otherwise: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
     let url = format!("sqlite://{}", path.display());
     let old = Connection::open(&path).unwrap();
     old.execute_batch(include_str!("../tests/schema_1.sql")).unwrap();
+    old.execute_batch(otherwise).unwrap();
     for (seq, id, state, first) in [
         (1, "done", "done", 0),
         (2, "waiting", "pending", 1),

@@ -5,60 +5,37 @@
     reason = "clippy.toml's exemption for tests does not reach their helper functions"
 )]
 
-use std::{ffi::OsString, time::Duration};
+use std::{ops::Deref, time::Duration};
 
-use queue::{Finish, NewDelivery, Queue, Route};
-use relay::{
-    Relay, config,
-    sse::{Message, Reader},
-};
+use queue::{Finish, NewDelivery, Route};
+use relay::sse::{Message, Reader};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 
-const TOKEN: &str = "an-admin-token-for-tests";
+mod common;
+
+use common::TOKEN;
+
 /// Only waited for in full when a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A relay, and who asks it.
 struct Running {
-    url: String,
-    queue: Queue,
+    relay: common::Running,
     http: Client,
-    stop: CancellationToken,
-    ended: JoinHandle<anyhow::Result<()>>,
-    _folder: tempfile::TempDir,
 }
 
-/// A relay whose targets do not exist.
+impl Deref for Running {
+    type Target = common::Running;
+
+    fn deref(&self) -> &common::Running {
+        &self.relay
+    }
+}
+
 async fn start() -> Running {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().display().to_string();
-    let arguments = [
-        "relay",
-        "--data-dir",
-        &data,
-        "--metrics-listen",
-        "127.0.0.1:0",
-        "--github-webhook-secret",
-        "a-webhook-secret-for-tests",
-        "--relay-signing-key",
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        "--claude-endpoint",
-        "http://127.0.0.1:9",
-        "--ollama-endpoint",
-        "http://127.0.0.1:9",
-        "--relay-admin-token",
-        TOKEN,
-    ];
-    let loaded = config::load(arguments.map(OsString::from)).unwrap();
-    let relay = Relay::build(config::Config::new(loaded.cli.args, &loaded.tables).unwrap()).await.unwrap();
-    let queue = relay.app().queue.clone();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let stop = CancellationToken::new();
-    let ended = tokio::spawn(relay.run(listener, stop.clone()));
-    Running { url, queue, http: shared::client::http(None).unwrap(), stop, ended, _folder: folder }
+    Running { relay: common::start().await, http: shared::client::http(None).unwrap() }
 }
 
 impl Running {
@@ -182,7 +159,7 @@ async fn a_stream_ends_with_the_relay_and_does_not_hold_it_up() {
     let mut stream = relay.stream().await;
     relay.stop.cancel();
     assert_eq!(stream.next().await, None, "it ends in order");
-    timeout(PATIENCE, relay.ended).await.unwrap().unwrap().unwrap();
+    timeout(PATIENCE, relay.relay.ended).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

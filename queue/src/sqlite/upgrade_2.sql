@@ -51,6 +51,9 @@ CREATE INDEX jobs_dead ON jobs (delivery) WHERE state = 'dead';
 CREATE UNIQUE INDEX jobs_finished ON jobs (finished_seq) WHERE finished_seq IS NOT NULL;
 CREATE INDEX jobs_by_group ON jobs (lane, grp, version) WHERE grp IS NOT NULL;
 
+-- Early files of version 1 have none.
+CREATE TABLE IF NOT EXISTS scratch (filler BLOB NOT NULL) STRICT;
+
 ALTER TABLE feed ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
 UPDATE feed SET epoch = abs(random() % 9007199254740992);
 
