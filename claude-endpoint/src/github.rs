@@ -5,13 +5,14 @@ use std::time::Duration;
 use http::Method;
 use jiff::Timestamp;
 use octocrab::Octocrab;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::time::Instant;
 
 use crate::anchor::InlineComment;
+use crate::config::GithubSettings;
 use crate::diff::{self, Diff, File};
 use crate::marker::{Bond, Marker};
 use crate::{render, verdict::Side};
@@ -73,21 +74,17 @@ pub struct Pull {
 }
 
 impl Github {
-    /// A client for the API at `base`. At least `pacing` lies between two calls that create something.
+    /// A client. At least `pacing` lies between two calls that create something.
     ///
     /// # Errors
     /// The base URL is none, or TLS cannot be set up.
-    pub fn new(
-        base: &str,
-        token: Option<&SecretString>,
-        pacing: Duration,
-    ) -> std::result::Result<Self, octocrab::Error> {
-        let crab = transport::client(base, token.map(|token| token.expose_secret().to_owned()))?;
+    pub fn new(settings: &GithubSettings) -> std::result::Result<Self, octocrab::Error> {
+        let token = settings.token.as_ref().map(|token| token.expose_secret().to_owned());
         Ok(Self {
-            crab,
             has_token: token.is_some(),
+            crab: transport::client(&settings.url, token)?,
             login: OnceCell::new(),
-            pacing,
+            pacing: settings.pacing,
             last_post: Mutex::default(),
             limited_until: watch::Sender::default(),
         })

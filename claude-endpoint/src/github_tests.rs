@@ -11,10 +11,14 @@ use crate::verdict::{Category, Finding, Severity};
 
 const REPO: &str = "acme/shop";
 
+fn settings(stand_in: &GitHub, pacing: Duration) -> GithubSettings {
+    GithubSettings { url: stand_in.url(), token: Some(REVIEWER_TOKEN.into()), pacing }
+}
+
 async fn github() -> (GitHub, Scenario, Github) {
     let (stand_in, scenario) = (GitHub::start().await.unwrap(), Scenario::default());
     scenario.load_into(&stand_in);
-    let client = Github::new(&stand_in.url(), Some(&REVIEWER_TOKEN.into()), Duration::ZERO).unwrap();
+    let client = Github::new(&settings(&stand_in, Duration::ZERO)).unwrap();
     (stand_in, scenario, client)
 }
 
@@ -235,7 +239,7 @@ async fn every_refusal_has_its_type() {
 #[tokio::test(start_paused = true)]
 async fn posts_keep_their_distance() {
     let (stand_in, scenario, _) = github().await;
-    let client = Github::new(&stand_in.url(), Some(&REVIEWER_TOKEN.into()), Duration::from_secs(1)).unwrap();
+    let client = Github::new(&settings(&stand_in, Duration::from_secs(1))).unwrap();
     let started = Instant::now();
     for _ in 0..3 {
         client.create_review(REPO, 7, &scenario.head_sha, "x", &[], "").await.unwrap();

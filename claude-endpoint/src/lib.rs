@@ -77,10 +77,10 @@ impl App {
     /// The queue cannot be opened, or TLS cannot be set up.
     pub async fn build(config: Config) -> anyhow::Result<Service> {
         let queue = inbox::open_queue(&config.queue_url, config.retention).await?;
-        let github = Github::new(&config.github_url, config.github_token.as_ref(), config.github_pacing);
+        let github = Github::new(&config.github);
         let github = github.context("cannot set up the client for GITHUB_API_URL; without CA certificates, on Debian: apt-get install ca-certificates")?;
         let can_post = github.can_post();
-        let memory = Memory::new(config.memory_url, config.memory_token, config.keys.clone())?;
+        let memory = Memory::new(config.memory, config.keys.clone())?;
         let reviewers = Arc::new(config.reviewers);
         let remember = Arc::new(Remember(memory.clone()));
         let remembering = Worker::new(queue.clone(), remember::LANE, remember, remember_options());

@@ -11,6 +11,8 @@ use shared::signature::SigningKeys;
 use thiserror::Error;
 use url::{Url, form_urlencoded};
 
+use crate::config::MemorySettings;
+
 /// Whose memory it is.
 const SERVICE: &str = "ollama-endpoint";
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -54,11 +56,12 @@ enum Door {
 }
 
 impl Memory {
-    /// A client for the memory at `base`.
+    /// A client.
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub fn new(base: Url, token: Option<SecretString>, keys: SigningKeys) -> reqwest::Result<Self> {
+    pub fn new(settings: MemorySettings, keys: SigningKeys) -> reqwest::Result<Self> {
+        let MemorySettings { url: base, token } = settings;
         Ok(Self(match token {
             Some(token) => Door::Bearer { http: client::http(Some(TIMEOUT))?, base, token },
             None => Door::Signed(SignedClient::new(SERVICE, base, keys, TIMEOUT)?),
@@ -185,7 +188,7 @@ mod tests {
         let limits = shared::server::Limits::default();
         tokio::spawn(shared::server::serve(listener, routes, limits, CancellationToken::new()));
         let keys = SigningKeys::parse(&"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()).unwrap();
-        Memory::new(base, Some(token.into()), keys).unwrap()
+        Memory::new(MemorySettings { url: base, token: Some(token.into()) }, keys).unwrap()
     }
 
     #[tokio::test]

@@ -126,7 +126,7 @@ async fn a_head_that_moves_while_the_model_thinks_is_not_reviewed() {
 async fn without_a_token_the_review_is_made_and_remembered() {
     let world =
         World::start_with(always(defects()), Scenario { private: false, ..Scenario::default() }).await;
-    let endpoint = world.endpoint_with(|config| config.github_token = None).await;
+    let endpoint = world.endpoint_with(|config| config.github.token = None).await;
     assert!(
         endpoint.health().await["checks"]["github"][0]["output"]
             .as_str()

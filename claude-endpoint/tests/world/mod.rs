@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use bytes::Bytes;
 use claude_endpoint::App;
-use claude_endpoint::config::{Config, Limits};
+use claude_endpoint::config::{Config, GithubSettings, Limits, MemorySettings};
 use claude_endpoint::reviewer::Reviewers;
 use claude_endpoint::reviewer::anthropic::Anthropic as Reviewer;
 use http::{StatusCode, Uri};
@@ -82,11 +82,12 @@ impl World {
                 retention_size: 1024,
             },
             keys: keys(),
-            github_url: self.github.url(),
-            github_token: Some(REVIEWER_TOKEN.into()),
-            github_pacing: Duration::ZERO,
-            memory_url: self.memory.url.parse().unwrap(),
-            memory_token: None,
+            github: GithubSettings {
+                url: self.github.url(),
+                token: Some(REVIEWER_TOKEN.into()),
+                pacing: Duration::ZERO,
+            },
+            memory: MemorySettings { url: self.memory.url.parse().unwrap(), token: None },
             reviewers: Reviewers::new(vec![Arc::new(reviewer.unwrap())], ""),
             review: Limits {
                 concurrency: 2,

@@ -1,0 +1,37 @@
+//! How to talk to the memory.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secrecy::SecretString;
+use shared::config::secret;
+use url::Url;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct MemoryArgs {
+    /// Where the memory listens
+    #[arg(long, env = "MEMORY_URL", default_value = "http://127.0.0.1:8090")]
+    pub(super) memory_url: Url,
+    /// Bearer token of the memory; without it requests are signed
+    #[arg(long, env = "MEMORY_TOKEN", hide = true, hide_env_values = true)]
+    memory_token: Option<SecretString>,
+    /// File with MEMORY_TOKEN
+    #[arg(long, env = "MEMORY_TOKEN_FILE", value_name = "FILE")]
+    memory_token_file: Option<PathBuf>,
+}
+
+/// How to talk to the memory.
+#[derive(Debug, Clone)]
+pub struct MemorySettings {
+    /// Where it listens.
+    pub url: Url,
+    /// Bearer token; without it requests are signed.
+    pub token: Option<SecretString>,
+}
+
+impl MemoryArgs {
+    pub(super) fn settings(&self) -> anyhow::Result<MemorySettings> {
+        let token = secret("MEMORY_TOKEN", self.memory_token.as_ref(), self.memory_token_file.as_deref())?;
+        Ok(MemorySettings { url: self.memory_url.clone(), token })
+    }
+}
