@@ -88,7 +88,7 @@ async fn an_apps_token_finds_its_review_by_the_marker_alone() {
     let (stand_in, scenario, client) = github().await;
     let bond = bond(&scenario.head_sha);
     stand_in.fail_next(get("/user"), Fault::Status(StatusCode::FORBIDDEN, vec![]));
-    let body = marker().make(bond, "d1");
+    let body = marker().make(bond, "d1", "");
     let url = client.create_review(REPO, 7, &scenario.head_sha, &body, &[], "").await.unwrap();
     assert_eq!(client.find_review(7, &marker(), bond).await.unwrap(), Some(url));
     assert_eq!(client.find_review(7, &marker(), self::bond("0123456")).await.unwrap(), None);
@@ -153,7 +153,7 @@ async fn a_review_is_posted_and_found_again_by_its_marker() {
         suggestion: None,
     };
     let comments = anchor::anchor(&diff::parse(&scenario.diff).unwrap(), vec![finding]).inline;
-    let body = format!("Summary\n\n{}", marker().make(bond(head), "d1"));
+    let body = format!("Summary\n\n{}", marker().make(bond(head), "d1", ""));
     let url = client.create_review(REPO, 7, head, &body, &comments, "<!-- ai-relay v1 x -->").await.unwrap();
     let posted = &stand_in.comments(REPO, 7)[0];
     assert_eq!((posted.start_line, posted.line), (Some(4), Some(7)));
@@ -170,7 +170,7 @@ async fn our_review_is_found_on_a_later_page() {
     let (_stand_in, scenario, client) = github().await;
     let head = scenario.head_sha.as_str();
     for i in 0..130 {
-        let body = if i == 110 { marker().make(bond(head), "d1") } else { format!("Review {i}") };
+        let body = if i == 110 { marker().make(bond(head), "d1", "") } else { format!("Review {i}") };
         client.create_review(REPO, 7, head, &body, &[], "").await.unwrap();
     }
     assert!(client.find_review(7, &marker(), bond(head)).await.unwrap().is_some());
@@ -181,7 +181,7 @@ async fn a_commit_comment_is_posted_and_found_again() {
     let (_stand_in, scenario, client) = github().await;
     let bond = Bond { repository: REPO, subject: "commit", head: &scenario.head_sha };
     let url =
-        client.create_commit_comment(REPO, &scenario.head_sha, &marker().make(bond, "d1")).await.unwrap();
+        client.create_commit_comment(REPO, &scenario.head_sha, &marker().make(bond, "d1", "")).await.unwrap();
     assert_eq!(client.find_commit_comment(&marker(), bond).await.unwrap(), Some(url));
 }
 

@@ -23,8 +23,11 @@ pub mod reviewer;
 pub mod verdict;
 
 pub mod anchor;
+pub mod earlier;
+pub mod fingerprint;
 pub mod marker;
 pub mod render;
+pub mod summary;
 
 pub mod text;
 

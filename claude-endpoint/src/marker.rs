@@ -29,37 +29,66 @@ pub struct Bond<'a> {
     pub head: &'a str,
 }
 
+/// What a marker of ours says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The commit it was made for.
+    pub head: String,
+    /// The delivery it was made for.
+    pub delivery: String,
+    /// What else it carries; mostly empty.
+    pub note: String,
+}
+
 impl Marker {
     /// Keys of their own, derived from the signing keys.
     pub fn new(keys: &SigningKeys) -> Self {
         Self { keys: keys.derive("review-marker/v1") }
     }
 
-    /// The marker for the end of a posted body.
-    pub fn make(&self, bond: Bond<'_>, delivery: &str) -> String {
+    /// The marker for the end of a posted body. `note` is of base64's letters, and `:`, `~` or `-`.
+    pub fn make(&self, bond: Bond<'_>, delivery: &str, note: &str) -> String {
         let delivery = plain(delivery);
-        let mac =
-            self.keys.first().map(|key| hex::encode(code(key, bond, &delivery).finalize().into_bytes()));
-        format!("{START}delivery={delivery} head={} mac={}{END}", bond.head, mac.unwrap_or_default())
+        let mac = self
+            .keys
+            .first()
+            .map(|key| hex::encode(code(key, bond, &delivery, note).finalize().into_bytes()))
+            .unwrap_or_default();
+        let note = if note.is_empty() { String::new() } else { format!(" note={note}") };
+        format!("{START}delivery={delivery} head={}{note} mac={mac}{END}", bond.head)
     }
 
     /// Whether the body carries a marker of ours for this commit, whichever delivery it was made for.
     pub fn is_in(&self, body: &str, bond: Bond<'_>) -> bool {
-        body.match_indices(START).any(|(at, _)| {
-            let rest = &body[at + START.len()..];
-            rest.split_once(END).is_some_and(|(fields, _)| self.proves(fields, bond))
+        self.marks(body, bond.repository, bond.subject).any(|mark| mark.head == bond.head)
+    }
+
+    /// The body's first marker of ours for a subject, whichever commit and delivery it was made for.
+    pub fn find(&self, body: &str, repository: &str, subject: &str) -> Option<Mark> {
+        self.marks(body, repository, subject).next()
+    }
+
+    fn marks<'a>(
+        &'a self,
+        body: &'a str,
+        repository: &'a str,
+        subject: &'a str,
+    ) -> impl Iterator<Item = Mark> + 'a {
+        body.match_indices(START).filter_map(move |(at, _)| {
+            let (fields, _) = body[at + START.len()..].split_once(END)?;
+            self.proven(fields, repository, subject)
         })
     }
 
-    fn proves(&self, fields: &str, bond: Bond<'_>) -> bool {
+    fn proven(&self, fields: &str, repository: &str, subject: &str) -> Option<Mark> {
         let value =
             |name: &str| fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
-        let (Some(delivery), Some(head), Some(mac)) = (value("delivery"), value("head"), value("mac")) else {
-            return false;
-        };
-        let Ok(mac) = hex::decode(mac) else { return false };
+        let (delivery, head, mac) = (value("delivery")?, value("head")?, hex::decode(value("mac")?).ok()?);
+        let note = value("note").unwrap_or_default();
+        let bond = Bond { repository, subject, head };
         // verify_slice compares in constant time
-        head == bond.head && self.keys.iter().any(|key| code(key, bond, delivery).verify_slice(&mac).is_ok())
+        let is_ours = self.keys.iter().any(|key| code(key, bond, delivery, note).verify_slice(&mac).is_ok());
+        is_ours.then(|| Mark { head: head.to_owned(), delivery: delivery.to_owned(), note: note.to_owned() })
     }
 }
 
@@ -73,10 +102,11 @@ fn plain(delivery: &str) -> String {
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104, section 2)")]
-fn code(key: &SecretSlice<u8>, bond: Bond<'_>, delivery: &str) -> Hmac<Sha256> {
+fn code(key: &SecretSlice<u8>, bond: Bond<'_>, delivery: &str, note: &str) -> Hmac<Sha256> {
     let mut mac =
         Hmac::<Sha256>::new_from_slice(key.expose_secret()).expect("HMAC takes a key of any length");
-    for part in [bond.repository, bond.subject, bond.head, delivery] {
+    let note = Some(note).filter(|note| !note.is_empty());
+    for part in [bond.repository, bond.subject, bond.head, delivery].into_iter().chain(note) {
         mac.update(&(part.len() as u64).to_be_bytes());
         mac.update(part.as_bytes());
     }
@@ -97,7 +127,7 @@ mod tests {
 
     #[test]
     fn is_found_again_for_its_own_commit_only() {
-        let body = format!("Review\n\n{}", marker(NEW).make(BOND, "72d3162e-1 -->"));
+        let body = format!("Review\n\n{}", marker(NEW).make(BOND, "72d3162e-1 -->", ""));
         assert!(body.contains("delivery=72d3162e-1_--_ head=abc mac="), "{body}");
         assert!(marker(NEW).is_in(&body, BOND));
         assert!(!marker(NEW).is_in(&body, Bond { head: "def", ..BOND }));
@@ -108,12 +138,27 @@ mod tests {
 
     #[test]
     fn survives_a_rotation_and_refuses_a_forgery() {
-        let body = marker(OLD).make(BOND, "d");
+        let body = marker(OLD).make(BOND, "d", "");
         assert!(marker(&format!("{NEW},{OLD}")).is_in(&body, BOND));
         assert!(!marker(NEW).is_in(&body, BOND));
         let forged = format!("{START}delivery=d head=abc mac=00{END}");
-        let both = format!("{forged}\n{}", marker(NEW).make(BOND, "d"));
+        let both = format!("{forged}\n{}", marker(NEW).make(BOND, "d", ""));
         assert!(!marker(NEW).is_in(&forged, BOND) && marker(NEW).is_in(&both, BOND));
         assert!(!marker(NEW).is_in("<!-- ai-relay v1 delivery=d head=abc mac=", BOND));
+    }
+    #[test]
+    fn a_note_is_part_of_what_is_proven() {
+        let body = marker(NEW).make(BOND, "d", "=0a:rule:bug");
+        let mark = Mark { head: "abc".into(), delivery: "d".into(), note: "=0a:rule:bug".into() };
+        assert_eq!(marker(NEW).find(&body, "o/r", "pull/7"), Some(mark));
+        assert!(marker(NEW).is_in(&body, BOND));
+        for other in [body.replace("=0a", "=0b"), body.replace(" note==0a:rule:bug", "")] {
+            assert_eq!(marker(NEW).find(&other, "o/r", "pull/7"), None, "{other}");
+        }
+        let two = format!("{body}{}", marker(NEW).make(Bond { subject: "pull/7/summary", ..BOND }, "e", ""));
+        assert_eq!(
+            marker(NEW).find(&two, "o/r", "pull/7/summary").map(|mark| mark.delivery),
+            Some("e".into())
+        );
     }
 }

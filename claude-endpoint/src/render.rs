@@ -1,28 +1,12 @@
-//! A review as Markdown: findings first, no praise, and the hidden marker last. Pure.
+//! Findings as Markdown: the defect first, no praise, and the hidden marker last. Pure.
 
 use crate::anchor::{InlineComment, Kept};
-use crate::prompt::LeftOut;
 use crate::text::{code_span, fenced, postable, postable_line, shorten, without_commands};
-use crate::verdict::{Finding, Review};
+use crate::verdict::Finding;
 
-/// GitHub's limit on a body or comment, in characters.
-const LONGEST_BODY: usize = 65_536;
+/// Less than GitHub's limit of 65,536 characters: the marker has room.
 const LONGEST_COMMENT: usize = 60_000;
 const LONGEST_SHOWN_PATH: usize = 200;
-const MOST_LEFT_OUT: usize = 50;
-
-/// What the body says beside the answer itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Frame<'a> {
-    /// The reviewed commit.
-    pub head: &'a str,
-    /// Who reviewed, for the last visible line.
-    pub model: &'a str,
-    /// What was not shown to the model.
-    pub left_out: &'a [LeftOut],
-    /// The hidden marker; stands last.
-    pub marker: &'a str,
-}
 
 /// The text of an inline comment. It ends with the hidden marker, by which it is known as ours when GitHub tells of it.
 pub fn comment(comment: &InlineComment, marker: &str) -> String {
@@ -41,18 +25,15 @@ pub fn comment(comment: &InlineComment, marker: &str) -> String {
     format!("{}\n\n{marker}", shorten(&parts.join("\n\n"), LONGEST_COMMENT))
 }
 
-/// The body of a review or commit comment: the summary, the findings that have no line, what was not
-/// reviewed, the marker. What does not fit GitHub's limit is reduced to its headline, never dropped.
-pub fn body(review: &Review, kept: &[Kept], frame: Frame<'_>) -> String {
-    let tail = tail(frame);
-    let mut out = postable(&review.summary);
-    if !kept.is_empty() {
-        out.push_str("\n\n### Findings\n");
+/// The findings that have no comment of their own, with their details as far as there is room (in characters). What does
+/// not fit is reduced to its headline, never dropped.
+pub fn findings(kept: &[Kept], room: usize) -> String {
+    if kept.is_empty() {
+        return String::new();
     }
     let headlines: Vec<String> = kept.iter().map(headline).collect();
-    let mut room = LONGEST_BODY
-        .saturating_sub(out.chars().count() + tail.chars().count())
-        .saturating_sub(headlines.iter().map(|line| line.chars().count()).sum());
+    let mut room = room.saturating_sub(headlines.iter().map(|line| line.chars().count()).sum());
+    let mut out = "\n\n### Findings\n".to_owned();
     for (kept, headline) in kept.iter().zip(&headlines) {
         out.push_str(headline);
         let details = details(kept);
@@ -61,31 +42,6 @@ pub fn body(review: &Review, kept: &[Kept], frame: Frame<'_>) -> String {
             out.push_str(&details);
         }
     }
-    // escaping can make text longer than what was counted on
-    out = shorten(out.trim_end(), LONGEST_BODY - tail.chars().count().min(LONGEST_BODY));
-    out.push_str(&tail);
-    out
-}
-
-fn tail(frame: Frame<'_>) -> String {
-    let head = frame.head.get(..7).unwrap_or(frame.head);
-    let mut out = String::new();
-    if !frame.left_out.is_empty() {
-        out.push_str(&format!("\n\n<details><summary>Not reviewed: {}</summary>\n\n", frame.left_out.len()));
-        for left in frame.left_out.iter().take(MOST_LEFT_OUT) {
-            let path = code_span(&shorten(&left.path, LONGEST_SHOWN_PATH));
-            out.push_str(&format!("- {path}: {}\n", left.reason));
-        }
-        if let Some(more) = frame.left_out.len().checked_sub(MOST_LEFT_OUT).filter(|&more| more > 0) {
-            out.push_str(&format!("- and {more} more\n"));
-        }
-        out.push_str("\n</details>");
-    }
-    out.push_str(&format!(
-        "\n\n<sub>Reviewed {head} with {}</sub>\n\n{}",
-        postable_line(frame.model),
-        frame.marker
-    ));
     out
 }
 
@@ -125,8 +81,9 @@ fn details(kept: &Kept) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::anchor::Reason;
-    use crate::verdict::{Category, Opinion, Severity, Side};
+    use crate::verdict::{Category, Severity, Side};
+
+    const MARKER: &str = "<!-- ai-relay v1 delivery=d head=0123456789 mac=00 -->";
 
     fn finding(title: &str, body: &str) -> Finding {
         Finding {
@@ -143,51 +100,6 @@ mod tests {
         }
     }
 
-    fn review() -> Review {
-        Review {
-            summary: "Adds a cache in front of the store. Entries are never evicted, says @octocat.".into(),
-            opinion: Opinion::RequestChanges,
-            findings: vec![],
-            remember: vec![],
-        }
-    }
-
-    const MARKER: &str = "<!-- ai-relay v1 delivery=d head=0123456789 mac=00 -->";
-
-    fn frame(left_out: &[LeftOut]) -> Frame<'_> {
-        Frame { head: "0123456789", model: "claude-sonnet-5-5", left_out, marker: MARKER }
-    }
-
-    #[test]
-    fn a_review_reads_like_this() {
-        let left_out = [
-            LeftOut { path: "Cargo.lock".into(), reason: "lock file".into(), is_gap: false },
-            LeftOut { path: "a`b\n.bin".into(), reason: "binary".into(), is_gap: false },
-        ];
-        let kept = [
-            Kept {
-                finding: finding("Underflow on an empty cache", "`len` can be 0.\n\n<img src=x>"),
-                reason: Some(Reason::QuoteNotFound),
-            },
-            Kept {
-                finding: Finding {
-                    line: 0,
-                    end_line: 0,
-                    suggestion: None,
-                    quote: String::new(),
-                    ..finding("No test", "")
-                },
-                reason: None,
-            },
-        ];
-        insta::assert_snapshot!(body(&review(), &kept, frame(&left_out)));
-    }
-
-    #[test]
-    fn a_review_without_findings_is_its_summary() {
-        insta::assert_snapshot!(body(&review(), &[], frame(&[])));
-    }
-
     #[test]
     fn an_inline_comment_reads_like_this() {
         let place = |committable| InlineComment {
@@ -200,16 +112,5 @@ mod tests {
         };
         insta::assert_snapshot!(comment(&place(true), MARKER));
         assert!(!comment(&place(false), MARKER).contains("suggestion\n"));
-    }
-
-    #[test]
-    fn the_limit_costs_details_never_a_finding_or_the_marker() {
-        let kept: Vec<Kept> = (0..50)
-            .map(|i| Kept { finding: finding(&format!("Number {i}."), &"long ".repeat(1200)), reason: None })
-            .collect();
-        let text = body(&review(), &kept, frame(&[]));
-        assert!(text.chars().count() <= LONGEST_BODY, "{}", text.chars().count());
-        assert!((0..50).all(|i| text.contains(&format!("Number {i}."))));
-        assert!(text.ends_with(MARKER));
     }
 }

@@ -18,7 +18,7 @@ use crate::github::{Github, GithubError, Pull};
 use crate::marker::{Bond, Marker};
 use crate::memory::Memory;
 use crate::reviewer::Reviewers;
-use crate::{remember, render};
+use crate::{remember, summary};
 
 mod ask;
 mod ending;
@@ -196,9 +196,9 @@ impl Review {
         made: &Made,
         delivery: &str,
     ) -> Result<Posted, GithubError> {
-        let marker = self.marker.make(bond, delivery);
+        let marker = self.marker.make(bond, delivery, "");
         let Bond { repository, head, .. } = bond;
-        let body = render::body(&made.review, &made.anchored.body, made.frame(&marker));
+        let body = summary::body(&made.review, &made.anchored.body, None, made.frame(&marker));
         let inline = &made.anchored.inline;
         match self.github.create_review(repository, number, head, &body, inline, &marker).await {
             Ok(url) => Ok(Posted { url, refused_inline: false }),
@@ -208,8 +208,12 @@ impl Review {
                     reason,
                     "GitHub refused the inline comments; posting all findings in the body"
                 );
-                let body =
-                    render::body(&made.review, &made.anchored.clone().into_body(), made.frame(&marker));
+                let body = summary::body(
+                    &made.review,
+                    &made.anchored.clone().into_body(),
+                    None,
+                    made.frame(&marker),
+                );
                 let url = self.github.create_review(repository, number, head, &body, &[], &marker).await?;
                 Ok(Posted { url, refused_inline: true })
             }

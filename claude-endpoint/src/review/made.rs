@@ -11,8 +11,8 @@ use crate::diff::Diff;
 use crate::github::Pull;
 use crate::marker::Bond;
 use crate::prompt::{Change, LeftOut};
-use crate::render::Frame;
 use crate::reviewer::{Answer, Usage};
+use crate::summary::Frame;
 use crate::text::{readable, shorten};
 use crate::verdict::{Finding, Review, Severity};
 
@@ -181,7 +181,14 @@ impl Made {
     }
 
     pub(super) fn frame<'a>(&'a self, marker: &'a str) -> Frame<'a> {
-        Frame { head: &self.head, model: &self.model, left_out: &self.left_out, marker }
+        Frame {
+            head: &self.head,
+            model: &self.model,
+            label: None,
+            notes: &[],
+            left_out: &self.left_out,
+            markers: marker,
+        }
     }
 }
 

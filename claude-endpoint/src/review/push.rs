@@ -8,7 +8,7 @@ use super::ending::{self, Stop};
 use super::made::{HeadCommit, Made, Posted, Topic};
 use super::{Journey, Review};
 use crate::github::GithubError;
-use crate::render;
+use crate::summary;
 
 const REWRITTEN: &str = "history was rewritten, and GitHub no longer knows what was there before";
 
@@ -52,11 +52,11 @@ impl Review {
     /// Comments on the newest commit, unless the comment is there already.
     async fn comment(&self, journey: &mut Journey<'_>, topic: &Topic, made: &mut Made) -> Result<(), Stop> {
         let _alone = self.posting.lock().await;
-        let marker = self.marker.make(topic.bond(), &journey.event.id);
+        let marker = self.marker.make(topic.bond(), &journey.event.id, "");
         let url = match self.github.find_commit_comment(&self.marker, topic.bond()).await? {
             Some(url) => url,
             None => {
-                let body = render::body(&made.review, &made.anchored.body, made.frame(&marker));
+                let body = summary::body(&made.review, &made.anchored.body, None, made.frame(&marker));
                 let posting = self.github.create_commit_comment(&topic.repository, &topic.head, &body);
                 journey.steps.run("post", "posted", posting).await?
             }
