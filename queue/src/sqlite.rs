@@ -162,8 +162,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 
 /// Goes on looking for damage while the store is in use already: a large one takes longer than a start may.
 fn look_through(path: PathBuf, damaged: Arc<OnceLock<String>>) -> Result<()> {
-    let look = move || match keep::look_through(&path, None) {
-        Ok(_) => {}
+    let look = move || match keep::look_through_beside(&path) {
+        Ok(()) => {}
         Err(Error::Damaged(cause)) => {
             tracing::error!(cause, "the store is damaged; nothing more is written to it");
             let _ = damaged.set(cause);

@@ -49,7 +49,7 @@ pub(super) fn prepare(path: &Path, now: Timestamp) -> Result<Opened> {
     let writer = open(path, WRITER_CACHE)?;
     check_log(&writer, path)?;
     upgrade(&writer, path)?;
-    let unchecked = !look_through(path, Some(FIRST_LOOK))?;
+    let unchecked = !look_through(path, read_only(path)?, Some(FIRST_LOOK))?;
     write::take_back_leases(&writer, now)?;
     Ok(Opened {
         lock,
@@ -129,12 +129,21 @@ fn upgrade(connection: &Connection, path: &Path) -> Result<()> {
     Ok(upgraded?)
 }
 
+fn read_only(path: &Path) -> Result<Connection> {
+    Ok(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)
+}
+
+/// Looks for damage while the store is in use. The connection may be the last one that is closed, and one that only
+/// reads would leave the log behind.
+pub(super) fn look_through_beside(path: &Path) -> Result<()> {
+    look_through(path, open(path, READER_CACHE)?, None).map(drop)
+}
+
 /// Looks for damage in the structure of the file. `false` if the time was not enough.
 ///
 /// # Errors
 /// [`Error::Damaged`].
-pub(super) fn look_through(path: &Path, time: Option<Duration>) -> Result<bool> {
-    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+fn look_through(path: &Path, mut connection: Connection, time: Option<Duration>) -> Result<bool> {
     let out_of_time = Arc::new(AtomicBool::new(false));
     if let Some(time) = time {
         let (until, out_of_time) = (Instant::now() + time, Arc::clone(&out_of_time));
@@ -205,8 +214,8 @@ pub(super) fn restore(path: &Path, from: &Path, replace: bool) -> Result<Backup>
 /// What a backup holds, if it is whole and of a version that is known.
 fn inspect(path: &Path) -> Result<Backup> {
     let bytes = fs::metadata(path).map_err(|error| cannot_open(path, &error))?.len();
-    look_through(path, None)?;
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    look_through(path, read_only(path)?, None)?;
+    let connection = read_only(path)?;
     if version(&connection, path)? == 0 {
         return Err(cannot_open(path, &"it is no queue"));
     }
