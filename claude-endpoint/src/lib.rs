@@ -26,7 +26,9 @@ pub mod anchor;
 pub mod earlier;
 pub mod fingerprint;
 pub mod marker;
+pub mod project;
 pub mod render;
+pub mod status;
 pub mod summary;
 
 pub mod text;
