@@ -1,19 +1,18 @@
-//! Who reviews: one trait, three back ends, and the choice among them.
+//! Who answers questions about code: one trait, three back ends, and the choice among them.
 
 use std::fmt;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use shared::error::chain;
-
-use crate::prompt::Prompt;
-use crate::verdict::Review;
 
 pub mod anthropic;
 pub mod claude_cli;
@@ -22,7 +21,7 @@ pub mod ollama;
 /// How long a choice stands before it is made again: somebody may log in, or start Ollama.
 const CHOICE_STANDS: Duration = Duration::from_secs(30);
 
-/// A back end that can review.
+/// A back end that answers structured questions.
 #[async_trait]
 pub trait Reviewer: Send + Sync + fmt::Debug {
     /// As in `REVIEWER`.
@@ -34,28 +33,83 @@ pub trait Reviewer: Send + Sync + fmt::Debug {
     /// The longest prompt it takes, in tokens.
     fn most_tokens(&self) -> usize;
 
+    /// Whether its answers cost nothing.
+    fn is_free(&self) -> bool {
+        false
+    }
+
+    /// The same back end with a cheaper model, if there is one.
+    fn cheaper(&self) -> Option<Arc<dyn Reviewer>> {
+        None
+    }
+
     /// Whether it could be asked now; cheap.
     ///
     /// # Errors
     /// What is missing and what to do about it.
     async fn ready(&self) -> Result<(), String>;
 
-    /// Asks for a review.
+    /// Asks one question. The answer has passed the question's check.
     ///
     /// # Errors
-    /// [`ReviewError`].
-    async fn ask(&self, prompt: &Prompt) -> Result<Answer, ReviewError>;
+    /// [`Failed`].
+    async fn ask(&self, question: &Question<'_>) -> Result<Reply, Failed>;
 }
 
-/// A review and what it took.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// The validated review.
-    pub review: Review,
+/// A question with a structured answer.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// Stable instructions: the part that is worth caching.
+    pub system: &'a str,
+    /// What the question is about.
+    pub user: &'a str,
+    /// JSON Schema of the answer.
+    pub schema: &'a Value,
+    /// Refuses an answer that is of no use, and says why.
+    pub check: &'a Check,
+    /// The longest answer.
+    pub most_output_tokens: u32,
+}
+
+/// As in [`Question::check`].
+pub type Check = dyn Fn(&str) -> Result<(), String> + Send + Sync;
+
+impl fmt::Debug for Question<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { system, user, schema, most_output_tokens, check: _ } = self;
+        let mut shown = f.debug_struct("Question");
+        shown.field("system", system).field("user", user).field("schema", schema);
+        shown.field("most_output_tokens", most_output_tokens).finish_non_exhaustive()
+    }
+}
+
+/// An answer and what it took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// JSON that fits the schema.
+    pub text: String,
     /// The model that answered.
     pub model: String,
     /// Tokens, as far as the back end tells.
     pub usage: Usage,
+    /// What it cost, where the back end itself tells.
+    pub cost_usd: Option<f64>,
+}
+
+/// A question without a usable answer.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[error("{error}")]
+pub struct Failed {
+    /// Why.
+    pub error: ReviewError,
+    /// The answer of no use that was paid for all the same, if one came.
+    pub paid: Option<Box<Reply>>,
+}
+
+impl From<ReviewError> for Failed {
+    fn from(error: ReviewError) -> Self {
+        Self { error, paid: None }
+    }
 }
 
 /// Tokens of one answer.
@@ -70,6 +124,18 @@ pub struct Usage {
     /// Tokens read from the prompt cache.
     #[serde(default, rename = "cache_read_input_tokens")]
     pub cached_tokens: u64,
+    /// Tokens read and written to the prompt cache, which costs more than only reading them.
+    #[serde(default, rename = "cache_creation_input_tokens")]
+    pub cache_write_tokens: u64,
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.input_tokens += other.input_tokens;
+        self.output_tokens += other.output_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.cache_write_tokens += other.cache_write_tokens;
+    }
 }
 
 /// Why there is no review.
@@ -209,15 +275,25 @@ impl Reviewers {
     }
 }
 
+/// An answer as it came: whole, and of use by the question's check.
+fn usable(reply: Reply, stop_reason: Option<&str>, question: &Question<'_>) -> Result<Reply, Failed> {
+    let checked =
+        check_stop(stop_reason).and_then(|()| (question.check)(&reply.text).map_err(ReviewError::Unusable));
+    match checked {
+        Ok(()) => Ok(reply),
+        Err(error) => Err(Failed { error, paid: Some(Box::new(reply)) }),
+    }
+}
+
 /// Stop reasons that mean there is no whole answer.
 fn check_stop(reason: Option<&str>) -> Result<(), ReviewError> {
     match reason {
-        Some("refusal") => Err(ReviewError::NoReview("the model refused to review this change".to_owned())),
+        Some("refusal") => Err(ReviewError::NoReview("the model refused to answer".to_owned())),
         Some("max_tokens" | "length") => {
-            Err(ReviewError::NoReview("the model's answer was cut off; it is not a review".to_owned()))
+            Err(ReviewError::NoReview("the model's answer was cut off; half of one is of no use".to_owned()))
         }
         Some("model_context_window_exceeded") => {
-            Err(ReviewError::TooLarge("the change does not fit the model's context window".to_owned()))
+            Err(ReviewError::TooLarge("the question does not fit the model's context window".to_owned()))
         }
         _ => Ok(()),
     }

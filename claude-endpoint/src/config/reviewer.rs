@@ -18,6 +18,8 @@ use crate::reviewer::{Reviewer, Reviewers};
 
 /// The model that is asked unless `CLAUDE_MODEL` says otherwise.
 const DEFAULT_MODEL: &str = "claude-sonnet-5-5";
+/// The one that is asked where less will do, unless `CLAUDE_CHEAP_MODEL` says otherwise.
+const DEFAULT_CHEAP_MODEL: &str = "claude-haiku-5-5";
 /// What `/health` says with `REVIEWER=none`.
 const NO_REVIEWER: &str =
     "REVIEWER=none; set it to auto, anthropic (with ANTHROPIC_API_KEY), claude-cli or ollama";
@@ -40,6 +42,9 @@ pub(super) struct ReviewerArgs {
     /// Model of the API and of the Claude CLI
     #[arg(long, env = "CLAUDE_MODEL", default_value = DEFAULT_MODEL)]
     claude_model: String,
+    /// Cheaper model of the same, for second looks and when a budget is used up; empty: none
+    #[arg(long, env = "CLAUDE_CHEAP_MODEL", default_value = DEFAULT_CHEAP_MODEL)]
+    claude_cheap_model: String,
     /// The Claude CLI: a name on the PATH, or a path
     #[arg(long, env = "CLAUDE_CLI", default_value = "claude")]
     claude_cli: PathBuf,
@@ -120,7 +125,8 @@ impl ReviewerArgs {
             Some(base) => base.clone(),
             None => Url::parse(DEFAULT_ANTHROPIC_URL)?,
         };
-        Ok(Anthropic::new(base, key, self.claude_model.clone(), self.timeout())?)
+        let anthropic = Anthropic::new(base, key, self.claude_model.clone(), self.timeout())?;
+        Ok(anthropic.with_cheaper(&self.claude_cheap_model))
     }
 
     fn claude_cli(&self, key: Option<SecretString>) -> anyhow::Result<ClaudeCli> {
@@ -142,7 +148,8 @@ impl ReviewerArgs {
             plain: plain.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
             secret: secret.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
         };
-        Ok(ClaudeCli::new(self.claude_cli.clone(), self.claude_model.clone(), self.timeout(), variables))
+        let (program, model) = (self.claude_cli.clone(), self.claude_model.clone());
+        Ok(ClaudeCli::new(program, model, self.timeout(), variables).with_cheaper(&self.claude_cheap_model))
     }
 
     fn ollama(&self) -> anyhow::Result<Ollama> {

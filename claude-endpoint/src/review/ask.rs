@@ -9,13 +9,15 @@ use super::made::{Asked, Made, Topic};
 use super::{Journey, Review};
 use crate::diff::{self, Diff};
 use crate::memory::MemoryError;
-use crate::prompt;
-use crate::reviewer::ReviewError;
+use crate::reviewer::{Question, ReviewError};
+use crate::{prompt, verdict};
 
 /// Memories in one prompt.
 const MOST_MEMORIES: usize = 8;
 /// In tokens; a model that finds this too long is not asked with less.
 const SMALLEST_BUDGET: usize = 8_000;
+/// Room for fifty findings; an answer that is cut off is not a review.
+const MOST_OUTPUT_TOKENS: u32 = 32_000;
 /// A reviewer that knows the deadline tells more about it than we can.
 const GRACE: Duration = Duration::from_secs(5);
 const TOO_LATE: &str = "the reviewer did not answer in time; REVIEW_TIMEOUT allows more";
@@ -61,14 +63,25 @@ impl Review {
     async fn question(&self, topic: &Topic, memories: &[String], diff: &Diff) -> Result<Asked, Stop> {
         let reviewer = self.reviewers.current().await.map_err(Stop::NoReviewer)?;
         let mut budget = self.limits.token_budget.min(reviewer.most_tokens());
+        let schema = verdict::schema();
         loop {
             let prompt = prompt::compose(&topic.change(), memories, diff, budget);
             let prompt = prompt.map_err(|left_out| Stop::Finish(ending::nothing_to_review(&left_out)))?;
-            let answer = tokio::time::timeout(self.limits.timeout + GRACE, reviewer.ask(&prompt)).await;
+            let question = Question {
+                system: prompt.system,
+                user: &prompt.user,
+                schema: &schema,
+                check: &|text| verdict::parse(text).map(drop),
+                most_output_tokens: MOST_OUTPUT_TOKENS,
+            };
+            let asking = async { reviewer.ask(&question).await.map_err(|failed| failed.error) };
+            let answer = tokio::time::timeout(self.limits.timeout + GRACE, asking).await;
             let late = |_| Err(ReviewError::Unusable(TOO_LATE.to_owned()));
             match answer.unwrap_or_else(late) {
-                Ok(answer) => {
-                    return Ok(Asked { reviewer: reviewer.name(), answer, left_out: prompt.left_out });
+                Ok(reply) => {
+                    let unusable = |reason| Stop::Ask(ReviewError::Unusable(reason));
+                    let review = verdict::parse(&reply.text).map_err(unusable)?;
+                    return Ok(Asked { reviewer: reviewer.name(), reply, review, left_out: prompt.left_out });
                 }
                 Err(ReviewError::TooLarge(_)) if budget > SMALLEST_BUDGET => budget /= 2,
                 Err(error) => return Err(Stop::Ask(error)),

@@ -11,7 +11,7 @@ use crate::diff::Diff;
 use crate::github::Pull;
 use crate::marker::Bond;
 use crate::prompt::{Change, LeftOut};
-use crate::reviewer::{Answer, Usage};
+use crate::reviewer::{Reply, Usage};
 use crate::summary::Frame;
 use crate::text::{readable, shorten};
 use crate::verdict::{Finding, Review, Severity};
@@ -97,11 +97,12 @@ struct Author {
     name: String,
 }
 
-/// An answer, who gave it, and what it does not cover.
+/// A review, who made it and from which answer, and what it does not cover.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) reviewer: &'static str,
-    pub(super) answer: Answer,
+    pub(super) reply: Reply,
+    pub(super) review: Review,
     pub(super) left_out: Vec<LeftOut>,
 }
 
@@ -145,8 +146,7 @@ pub(super) struct Posted {
 impl Made {
     /// Anchors the findings and words the memory.
     pub(super) fn new(event: &Envelope, topic: &Topic, asked: Asked, diff: &Diff) -> Self {
-        let Asked { reviewer, answer, left_out } = asked;
-        let mut review = answer.review;
+        let Asked { reviewer, reply, mut review, left_out } = asked;
         let update = update(event, topic, reviewer, &review);
         let mut anchored = anchor::anchor(diff, std::mem::take(&mut review.findings));
         let on_commit = topic.subject == COMMIT;
@@ -156,8 +156,8 @@ impl Made {
         Self {
             head: topic.head.clone(),
             reviewer: reviewer.to_owned(),
-            model: answer.model,
-            usage: answer.usage,
+            model: reply.model,
+            usage: reply.usage,
             review,
             on_commit,
             anchored,

@@ -1,6 +1,7 @@
 //! Anthropic's Messages API with structured output.
 //! <https://docs.anthropic.com/en/api/messages>, <https://docs.anthropic.com/en/api/errors>
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,14 +14,10 @@ use shared::client::{self, retry_after};
 use shared::error::chain;
 use url::Url;
 
-use super::{Answer, ReviewError, Reviewer, Usage};
-use crate::prompt::Prompt;
+use super::{Failed, Question, Reply, ReviewError, Reviewer, Usage};
 use crate::text::shorten;
-use crate::verdict;
 
 const VERSION: &str = "2023-06-01";
-/// Room for fifty findings; an answer that is cut off is not a review.
-const MOST_OUTPUT_TOKENS: u32 = 32_000;
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 /// Within one call; the queue's own schedule follows.
 const ATTEMPTS: u32 = 3;
@@ -32,21 +29,26 @@ const MOST_TOKENS: usize = 150_000;
 /// The one 429 that must not be retried.
 const SPEND_LIMIT: &str = "enforced_spend_limit_reached";
 
-/// Reviews through the Messages API.
-#[derive(Debug)]
+/// Answers through the Messages API.
+#[derive(Debug, Clone)]
 pub struct Anthropic {
     http: reqwest::Client,
     base: Url,
     key: SecretString,
     model: String,
     backoff: Schedule,
+    cheaper: Option<Arc<Self>>,
 }
 
 /// What to do about one failed call.
 enum Failure {
     /// Try again in this call, after the wait the API asked for.
     Again(ReviewError, Option<Duration>),
-    Final(ReviewError),
+    Final(Failed),
+}
+
+fn last(error: ReviewError) -> Failure {
+    Failure::Final(error.into())
 }
 
 impl Anthropic {
@@ -61,16 +63,24 @@ impl Anthropic {
             give_up_after: Duration::MAX,
             fewest_attempts: 0,
         };
-        Ok(Self { http: client::http(Some(timeout))?, base, key, model, backoff })
+        Ok(Self { http: client::http(Some(timeout))?, base, key, model, backoff, cheaper: None })
     }
 
-    fn request(&self, prompt: &Prompt) -> Value {
+    /// With `model` as the cheaper one, unless it is the same.
+    #[must_use]
+    pub fn with_cheaper(mut self, model: &str) -> Self {
+        let other = !model.is_empty() && model != self.model;
+        self.cheaper = other.then(|| Arc::new(Self { model: model.to_owned(), ..self.clone() }));
+        self
+    }
+
+    fn request(&self, question: &Question<'_>) -> Value {
         json!({
             "model": self.model,
-            "max_tokens": MOST_OUTPUT_TOKENS,
-            "system": [{"type": "text", "text": prompt.system, "cache_control": {"type": "ephemeral"}}],
-            "messages": [{"role": "user", "content": prompt.user}],
-            "output_config": {"format": {"type": "json_schema", "schema": verdict::schema()}},
+            "max_tokens": question.most_output_tokens,
+            "system": [{"type": "text", "text": question.system, "cache_control": {"type": "ephemeral"}}],
+            "messages": [{"role": "user", "content": question.user}],
+            "output_config": {"format": {"type": "json_schema", "schema": question.schema}},
         })
     }
 
@@ -80,17 +90,17 @@ impl Anthropic {
         request.header("x-api-key", self.key.expose_secret())
     }
 
-    async fn attempt(&self, body: &Value) -> Result<Answer, Failure> {
+    async fn attempt(&self, body: &Value, question: &Question<'_>) -> Result<Reply, Failure> {
         let sent = self.call(http::Method::POST, "/v1/messages").json(body).send().await;
         let response = sent.map_err(|error| self.not_sent(error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = super::read(response, LARGEST_ANSWER).await;
         let bytes = bytes.map_err(|reason| match status.is_success() {
-            true => Failure::Final(ReviewError::Unusable(reason)),
+            true => last(ReviewError::Unusable(reason)),
             false => Failure::Again(ReviewError::retry(reason), None),
         })?;
         if status.is_success() {
-            answer(&bytes).map_err(Failure::Final)
+            answer(&bytes, question).map_err(Failure::Final)
         } else {
             Err(self.failure(status, &headers, &bytes))
         }
@@ -100,11 +110,11 @@ impl Anthropic {
         let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
         let text = cause(error);
         if is_connect {
-            Failure::Final(ReviewError::unreachable(format!("{} cannot be reached: {text}", self.base)))
+            last(ReviewError::unreachable(format!("{} cannot be reached: {text}", self.base)))
         } else if is_timeout {
             // the model was thinking, and that is paid for
             let reason = format!("{} did not answer in time; REVIEW_TIMEOUT allows more", self.base);
-            Failure::Final(ReviewError::Unusable(reason))
+            last(ReviewError::Unusable(reason))
         } else {
             Failure::Again(ReviewError::retry(format!("the call to {} failed: {text}", self.base)), None)
         }
@@ -117,17 +127,18 @@ impl Anthropic {
         let reason = format!("Anthropic answered {status}: {message}");
         let should = headers.get("x-should-retry").and_then(|value| value.to_str().ok());
         match status.as_u16() {
-            429 if text.contains(SPEND_LIMIT) => Failure::Final(ReviewError::NoReview(reason)),
-            401 | 403 => Failure::Final(ReviewError::denied(format!("{reason}; check ANTHROPIC_API_KEY"))),
-            400 if message.contains("credit balance") => Failure::Final(ReviewError::denied(reason)),
+            429 if text.contains(SPEND_LIMIT) => last(ReviewError::NoReview(reason)),
+            401 | 403 => last(ReviewError::denied(format!("{reason}; check ANTHROPIC_API_KEY"))),
+            400 if message.contains("credit balance") => last(ReviewError::denied(reason)),
             404 => {
-                Failure::Final(ReviewError::denied(format!("{reason}; check CLAUDE_MODEL ({})", self.model)))
+                let setting = "CLAUDE_MODEL and CLAUDE_CHEAP_MODEL";
+                last(ReviewError::denied(format!("{reason}; check {setting} ({})", self.model)))
             }
-            413 => Failure::Final(ReviewError::TooLarge(reason)),
-            400 if message.contains("too long") => Failure::Final(ReviewError::TooLarge(reason)),
+            413 => last(ReviewError::TooLarge(reason)),
+            400 if message.contains("too long") => last(ReviewError::TooLarge(reason)),
             408 | 409 | 429 | 500.. if should != Some("false") => again(reason, headers),
             _ if should == Some("true") => again(reason, headers),
-            _ => Failure::Final(ReviewError::NoReview(reason)),
+            _ => last(ReviewError::NoReview(reason)),
         }
     }
 }
@@ -161,18 +172,13 @@ struct Block {
     text: String,
 }
 
-pub(super) fn answer(body: &[u8]) -> Result<Answer, ReviewError> {
+fn answer(body: &[u8], question: &Question<'_>) -> Result<Reply, Failed> {
     let message: Message = serde_json::from_slice(body)
         .map_err(|error| ReviewError::Unusable(format!("Anthropic's answer cannot be read: {error}")))?;
-    super::check_stop(message.stop_reason.as_deref())?;
-    let text: String = message
-        .content
-        .iter()
-        .filter(|block| block.kind == "text")
-        .map(|block| block.text.as_str())
-        .collect();
-    let review = verdict::parse(&text).map_err(ReviewError::Unusable)?;
-    Ok(Answer { review, model: message.model, usage: message.usage })
+    let blocks = message.content.iter().filter(|block| block.kind == "text");
+    let text = blocks.map(|block| block.text.as_str()).collect();
+    let reply = Reply { text, model: message.model, usage: message.usage, cost_usd: None };
+    super::usable(reply, message.stop_reason.as_deref(), question)
 }
 
 #[async_trait]
@@ -189,24 +195,28 @@ impl Reviewer for Anthropic {
         MOST_TOKENS
     }
 
+    fn cheaper(&self) -> Option<Arc<dyn Reviewer>> {
+        self.cheaper.clone().map(|cheaper| cheaper as Arc<dyn Reviewer>)
+    }
+
     /// Whether the API can be reached; whether it takes the key, only a question tells.
     async fn ready(&self) -> Result<(), String> {
         let listed = self.call(http::Method::GET, "/v1/models?limit=1").timeout(PROBE_TIMEOUT).send().await;
         listed.map(drop).map_err(|error| format!("{} cannot be reached: {}", self.base, cause(error)))
     }
 
-    async fn ask(&self, prompt: &Prompt) -> Result<Answer, ReviewError> {
-        let body = self.request(prompt);
+    async fn ask(&self, question: &Question<'_>) -> Result<Reply, Failed> {
+        let body = self.request(question);
         let mut attempt = 1;
         loop {
-            let (error, asked) = match self.attempt(&body).await {
-                Ok(answer) => return Ok(answer),
+            let (error, asked) = match self.attempt(&body, question).await {
+                Ok(reply) => return Ok(reply),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Again(error, asked)) => (error, asked),
             };
             let wait = asked.unwrap_or_else(|| self.backoff.delay(attempt, fastrand::f64()));
             if attempt == ATTEMPTS || wait > LONGEST_WAIT {
-                return Err(error);
+                return Err(error.into());
             }
             tracing::warn!(%error, attempt, wait_seconds = wait.as_secs_f64(), "asking again");
             tokio::time::sleep(wait).await;
@@ -214,3 +224,7 @@ impl Reviewer for Anthropic {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "anthropic_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,10 +19,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use super::{Answer, ReviewError, Reviewer, Usage};
-use crate::prompt::Prompt;
+use super::{Failed, Question, Reply, ReviewError, Reviewer, Usage};
 use crate::text::shorten;
-use crate::verdict;
 
 const LARGEST_OUTPUT: u64 = 8 * 1024 * 1024;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -32,17 +31,18 @@ const LIMITED_FOR: Duration = Duration::from_secs(15 * 60);
 const WIDE_AT: &str = "\u{FF20}";
 const NOT_LOGGED_IN: &str = "the Claude CLI is not logged in: run `claude` once and log in, or set CLAUDE_CODE_OAUTH_TOKEN from `claude setup-token`";
 
-/// Reviews through the `claude` command.
-#[derive(Debug)]
+/// Answers through the `claude` command.
+#[derive(Debug, Clone)]
 pub struct ClaudeCli {
     program: PathBuf,
     model: String,
     timeout: Duration,
     variables: Variables,
+    cheaper: Option<Arc<Self>>,
 }
 
 /// The whole environment of the process.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Variables {
     /// Where the login is, and where programs are.
     pub plain: BTreeMap<&'static str, OsString>,
@@ -64,6 +64,7 @@ struct Outcome {
     api_error_status: Option<u16>,
     #[serde(default)]
     usage: Usage,
+    total_cost_usd: Option<f64>,
 }
 
 struct Output {
@@ -78,7 +79,15 @@ impl ClaudeCli {
         // each run has a working directory of its own, in which a relative path would lead nowhere
         let is_path = program.components().count() > 1;
         let program = if is_path { std::path::absolute(&program).unwrap_or(program) } else { program };
-        Self { program, model, timeout, variables }
+        Self { program, model, timeout, variables, cheaper: None }
+    }
+
+    /// With `model` as the cheaper one, unless it is the same.
+    #[must_use]
+    pub fn with_cheaper(mut self, model: &str) -> Self {
+        let other = !model.is_empty() && model != self.model;
+        self.cheaper = other.then(|| Arc::new(Self { model: model.to_owned(), ..self.clone() }));
+        self
     }
 
     fn command(&self) -> Command {
@@ -95,8 +104,9 @@ impl ClaudeCli {
         command
     }
 
-    fn review_command(&self, system: &str) -> Command {
+    fn question_command(&self, question: &Question<'_>) -> Command {
         let mut command = self.command();
+        command.env("CLAUDE_CODE_MAX_OUTPUT_TOKENS", question.most_output_tokens.to_string());
         command.args([
             "-p",
             "--tools",
@@ -107,7 +117,7 @@ impl ClaudeCli {
             "--no-session-persistence",
         ]);
         command.args(["--disable-slash-commands", "--output-format", "json", "--model", &self.model]);
-        command.args(["--system-prompt", system, "--json-schema", &verdict::schema().to_string()]);
+        command.args(["--system-prompt", question.system, "--json-schema", &question.schema.to_string()]);
         command
     }
 
@@ -189,16 +199,23 @@ fn failure(said: &str, status: Option<u16>) -> Option<ReviewError> {
     })
 }
 
-fn answer(outcome: Outcome, model: &str) -> Result<Answer, ReviewError> {
+fn answer(outcome: Outcome, model: &str, question: &Question<'_>) -> Result<Reply, Failed> {
     let said = outcome.result.as_str().unwrap_or_default();
+    let text = outcome.structured_output.map_or_else(|| said.to_owned(), |value| value.to_string());
+    let reply = Reply {
+        text: text.replace(WIDE_AT, "@"),
+        model: model.to_owned(),
+        usage: outcome.usage,
+        cost_usd: outcome.total_cost_usd,
+    };
     if outcome.is_error {
         let reason = format!("the Claude CLI failed ({}): {}", outcome.subtype, shorten(said, 300));
-        return Err(failure(said, outcome.api_error_status).unwrap_or_else(|| ReviewError::retry(reason)));
+        let error = failure(said, outcome.api_error_status).unwrap_or_else(|| ReviewError::retry(reason));
+        // what it tried before it gave up may have cost something
+        let paid = (reply.usage != Usage::default()).then(|| Box::new(reply));
+        return Err(Failed { error, paid });
     }
-    super::check_stop(outcome.stop_reason.as_deref())?;
-    let text = outcome.structured_output.map_or_else(|| said.to_owned(), |value| value.to_string());
-    let review = verdict::parse(&text.replace(WIDE_AT, "@")).map_err(ReviewError::Unusable)?;
-    Ok(Answer { review, model: model.to_owned(), usage: outcome.usage })
+    super::usable(reply, outcome.stop_reason.as_deref(), question)
 }
 
 #[async_trait]
@@ -213,6 +230,10 @@ impl Reviewer for ClaudeCli {
 
     fn most_tokens(&self) -> usize {
         MOST_TOKENS
+    }
+
+    fn cheaper(&self) -> Option<Arc<dyn Reviewer>> {
+        self.cheaper.clone().map(|cheaper| cheaper as Arc<dyn Reviewer>)
     }
 
     /// Whether the command exists and `claude auth status` knows a login; it asks nobody, and takes half a second.
@@ -231,9 +252,13 @@ impl Reviewer for ClaudeCli {
         }
     }
 
-    async fn ask(&self, prompt: &Prompt) -> Result<Answer, ReviewError> {
-        let input = prompt.user.replace('@', WIDE_AT);
-        let output = self.run(self.review_command(prompt.system), &input, self.timeout).await?;
-        answer(outcome(&output)?, &self.model)
+    async fn ask(&self, question: &Question<'_>) -> Result<Reply, Failed> {
+        let input = question.user.replace('@', WIDE_AT);
+        let output = self.run(self.question_command(question), &input, self.timeout).await?;
+        answer(outcome(&output)?, &self.model, question)
     }
 }
+
+#[cfg(test)]
+#[path = "claude_cli_tests.rs"]
+mod tests;

@@ -10,20 +10,18 @@ use shared::client;
 use shared::error::chain;
 use url::Url;
 
-use super::{Answer, ReviewError, Reviewer, Usage};
-use crate::prompt::Prompt;
+use super::{Failed, Question, Reply, ReviewError, Reviewer, Usage};
 use crate::text::shorten;
-use crate::verdict;
 
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a machine at home can hold beside the model.
 const MOST_TOKENS: usize = 24_000;
 /// Room in the context for the answer; Ollama's own default context would cut the prompt.
-const OUTPUT_TOKENS: usize = 6_000;
+const MOST_OUTPUT_TOKENS: u32 = 6_000;
 const SMALLEST_CONTEXT: usize = 8_192;
 
-/// Reviews with a local model.
+/// Answers with a local model.
 #[derive(Debug)]
 pub struct Ollama {
     http: reqwest::Client,
@@ -81,22 +79,34 @@ impl Ollama {
     }
 
     /// `objection` is what was wrong with the answer before.
-    fn request(&self, prompt: &Prompt, objection: Option<&str>) -> Value {
-        let schema = verdict::schema();
+    fn request(&self, question: &Question<'_>, objection: Option<&str>) -> Value {
+        let Question { system, schema, .. } = question;
         // the schema constrains the grammar; in the prompt it tells the model what the fields are
-        let mut user = format!("{}\n\n## Answer\nOne JSON object of this schema:\n{schema}\n", prompt.user);
+        let mut user = format!("{}\n\n## Answer\nOne JSON object of this schema:\n{schema}\n", question.user);
         if let Some(objection) = objection {
             user.push_str(&format!("Your last answer was refused: {objection}. Answer again.\n"));
         }
-        let context = (prompt.system.len() + user.len()) / 4 + OUTPUT_TOKENS;
+        let output = question.most_output_tokens.min(MOST_OUTPUT_TOKENS);
+        let context = (system.len() + user.len()) / 4 + output as usize;
         json!({
             "model": self.model,
             "stream": false,
             "think": false,
             "format": schema,
-            "options": {"num_ctx": context.max(SMALLEST_CONTEXT), "temperature": 0},
-            "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}],
+            "options": {"num_ctx": context.max(SMALLEST_CONTEXT), "num_predict": output, "temperature": 0},
+            "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
         })
+    }
+
+    async fn attempt(&self, question: &Question<'_>, objection: Option<&str>) -> Result<Reply, Failed> {
+        let chat = self.chat(&self.request(question, objection)).await?;
+        let usage = Usage {
+            input_tokens: chat.prompt_eval_count,
+            output_tokens: chat.eval_count,
+            ..Usage::default()
+        };
+        let reply = Reply { text: chat.message.content, model: chat.model, usage, cost_usd: None };
+        super::usable(reply, chat.done_reason.as_deref(), question)
     }
 
     async fn chat(&self, body: &Value) -> Result<Chat, ReviewError> {
@@ -139,6 +149,10 @@ impl Reviewer for Ollama {
         MOST_TOKENS
     }
 
+    fn is_free(&self) -> bool {
+        true
+    }
+
     /// Whether Ollama runs and has the model.
     async fn ready(&self) -> Result<(), String> {
         let response = self.http.get(self.url("/api/tags")).timeout(PROBE_TIMEOUT).send().await;
@@ -150,27 +164,26 @@ impl Reviewer for Ollama {
         if have { Ok(()) } else { Err(format!("the model is missing; `ollama pull {}`", self.model)) }
     }
 
-    async fn ask(&self, prompt: &Prompt) -> Result<Answer, ReviewError> {
-        let mut objection: Option<String> = None;
-        for _ in 0..2 {
-            let chat = self.chat(&self.request(prompt, objection.as_deref())).await?;
-            super::check_stop(chat.done_reason.as_deref())?;
-            match verdict::parse(&chat.message.content) {
-                Ok(review) => {
-                    let usage = Usage {
-                        input_tokens: chat.prompt_eval_count,
-                        output_tokens: chat.eval_count,
-                        cached_tokens: 0,
-                    };
-                    return Ok(Answer { review, model: chat.model, usage });
+    async fn ask(&self, question: &Question<'_>) -> Result<Reply, Failed> {
+        let first = self.attempt(question, None).await;
+        let Err(Failed { error: ReviewError::Unusable(objection), paid: Some(paid) }) = first else {
+            return first;
+        };
+        let mut second = self.attempt(question, Some(&objection)).await;
+        match &mut second {
+            Ok(reply) => reply.usage += paid.usage,
+            Err(Failed { error, paid: Some(again) }) => {
+                again.usage += paid.usage;
+                if let ReviewError::Unusable(reason) = error {
+                    *reason = format!("{} does not keep to the schema: {reason}", self.model);
                 }
-                Err(reason) => objection = Some(reason),
             }
+            Err(failed) => failed.paid = Some(paid),
         }
-        Err(ReviewError::Unusable(format!(
-            "{} does not keep to the schema: {}",
-            self.model,
-            objection.unwrap_or_default()
-        )))
+        second
     }
 }
+
+#[cfg(test)]
+#[path = "ollama_tests.rs"]
+mod tests;
