@@ -189,10 +189,7 @@ fn confirm<'a>(spots: &[Spot<'a>], finding: &Finding) -> Option<Spot<'a>> {
 /// a raw diff, which a model sometimes copies along. Only its first line counts.
 fn quotes(quote: &str) -> Vec<String> {
     let first = quote.split('\n').find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let unmarked = first.strip_prefix(['+', '-']).or_else(|| {
-        let rest = first.trim_start_matches('-').trim_start_matches(|c: char| c.is_ascii_digit());
-        if rest.len() < first.len() { rest.strip_prefix(['+', ' ']) } else { None }
-    });
+    let unmarked = first.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(['+', '-', ' ']);
     [Some(first), unmarked].into_iter().flatten().map(text::normalise).collect()
 }
 

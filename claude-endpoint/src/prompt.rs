@@ -3,7 +3,13 @@
 //! The instructions are the same for every review, so they can be cached; what follows is data written
 //! by strangers, fenced off by a prefix on every line that no text can leave.
 
-use crate::diff::{Diff, File, Hunk, Kind, Line, Unreadable};
+mod patch;
+mod worth;
+
+use patch::Patch;
+use worth::skip_reason;
+
+use crate::diff::{Diff, File};
 use crate::text::{quoted_block, readable, shorten, visible};
 
 /// The stable part: who the model is, how to read the data, what to answer.
@@ -12,8 +18,6 @@ pub const INSTRUCTIONS: &str = include_str!("prompt.md");
 const LONGEST_TITLE: usize = 500;
 const LONGEST_BODY: usize = 8_000;
 const LONGEST_MEMORY: usize = 1_200;
-/// A line longer than this was not written by hand.
-const LONGEST_LINE: usize = 2_000;
 /// Files named in the prompt as left out; the review's body names more.
 const MOST_NAMED: usize = 100;
 
@@ -155,129 +159,16 @@ fn select(diff: &Diff, mut room: usize) -> Shown {
 
 /// A file's hunks as far as they fit `room` bytes, and how many did.
 fn render_file(file: &File, room: usize) -> (String, usize) {
-    let mut out = format!("=== {}{}\n", visible(file.path()), origin(file));
+    let patch = Patch::new(file);
+    let mut out = patch.header();
     for (shown, hunk) in file.hunks.iter().enumerate() {
-        let text = render_hunk(hunk);
+        let text = patch.place(hunk, 0..hunk.lines.len());
         if out.len() + text.len() > room {
             return (out, shown);
         }
         out.push_str(&text);
     }
     (out, file.hunks.len())
-}
-
-fn origin(file: &File) -> String {
-    match (&file.old_path, &file.new_path) {
-        (None, _) => " (new)".to_owned(),
-        (_, None) => " (deleted)".to_owned(),
-        (Some(old), Some(new)) if old != new => format!(" (was {})", visible(old)),
-        _ => String::new(),
-    }
-}
-
-/// `@@ section`, then each line behind its number: `12+added`, `12 context` in the new file's numbers,
-/// `-12 removed` in the old one's.
-fn render_hunk(hunk: &Hunk) -> String {
-    let mut out = format!("@@ {}", visible(&hunk.section));
-    out.truncate(out.trim_end().len());
-    out.push('\n');
-    for line in &hunk.lines {
-        let text = visible(&line.text);
-        let numbered = match line.kind {
-            Kind::Added => format!("{}+{text}\n", line.new_no.unwrap_or_default()),
-            Kind::Context => format!("{} {text}\n", line.new_no.unwrap_or_default()),
-            Kind::Removed => format!("-{} {text}\n", line.old_no.unwrap_or_default()),
-        };
-        out.push_str(&numbered);
-    }
-    out
-}
-
-/// Why nobody would want this file reviewed line by line, and whether that is a gap all the same: where the reason comes
-/// from the change itself, its author could use it to keep a file from being read.
-fn skip_reason(file: &File) -> Option<(&'static str, bool)> {
-    let path = file.path();
-    let name = path.rsplit('/').next().unwrap_or(path);
-    match file.unreadable {
-        Some(Unreadable::Binary) => return Some(("binary", false)),
-        Some(Unreadable::TooLarge) => return Some(("too large for GitHub to show", true)),
-        Some(Unreadable::Submodule) => return Some(("submodule", false)),
-        None => {}
-    }
-    if file.hunks.is_empty() {
-        return Some(("no changed lines", false));
-    }
-    if LOCK_FILES.contains(&name) {
-        return Some(("lock file", false));
-    }
-    if let Some(reason) = said_by_path(path, name) {
-        return Some((reason, file.new_path.is_some() && file.old_path != file.new_path));
-    }
-    let lines = || file.hunks.iter().flat_map(|hunk| &hunk.lines);
-    if let Some(is_added) = added_or_there(lines().filter(|line| says_generated(line))) {
-        return Some(("generated", is_added));
-    }
-    let long = lines().filter(|line| line.text.len() > LONGEST_LINE);
-    added_or_there(long).map(|is_added| ("minified", is_added))
-}
-
-/// Of telling lines: whether all are new, so that only the change itself says so; `None` if there are none.
-fn added_or_there<'a>(lines: impl Iterator<Item = &'a Line>) -> Option<bool> {
-    lines.map(|line| line.kind == Kind::Added).reduce(|all, is_added| all && is_added)
-}
-
-/// The lock files of the package managers, by their exact names.
-const LOCK_FILES: [&str; 22] = [
-    "Cargo.lock",
-    "Gemfile.lock",
-    "Package.resolved",
-    "Pipfile.lock",
-    "Podfile.lock",
-    ".terraform.lock.hcl",
-    "bun.lock",
-    "bun.lockb",
-    "composer.lock",
-    "deno.lock",
-    "flake.lock",
-    "go.sum",
-    "gradle.lockfile",
-    "mix.lock",
-    "npm-shrinkwrap.json",
-    "package-lock.json",
-    "packages.lock.json",
-    "pnpm-lock.yaml",
-    "poetry.lock",
-    "pubspec.lock",
-    "uv.lock",
-    "yarn.lock",
-];
-
-const GENERATED: &[&str] =
-    &[".pb.go", "_pb2.py", "_pb2_grpc.py", ".pb.cc", ".pb.h", ".g.dart", ".freezed.dart", ".designer.cs"];
-
-fn said_by_path(path: &str, name: &str) -> Option<&'static str> {
-    let has_end = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
-    let is_foreign =
-        |part: &str| matches!(part, "vendor" | "node_modules" | "third_party" | "bower_components");
-    if has_end(&[".lock"]) {
-        Some("lock file")
-    } else if path.split('/').any(is_foreign) {
-        Some("vendored")
-    } else if has_end(GENERATED) || name.contains(".generated.") {
-        Some("generated")
-    } else if has_end(&[".min.js", ".min.css", ".map"]) {
-        Some("minified")
-    } else {
-        None
-    }
-}
-
-/// The usual headers, in the first ten lines of the file where the diff shows them.
-fn says_generated(line: &Line) -> bool {
-    let is_top = line.new_no.or(line.old_no).is_some_and(|number| number <= 10);
-    let text = &line.text;
-    is_top
-        && (text.contains("@generated") || (text.contains("Code generated") && text.contains("DO NOT EDIT")))
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ fn an_author_cannot_keep_a_file_from_being_read_unseen() {
     let fine = |reason: &str| Some((reason.to_owned(), false));
     assert_eq!(left_out("a.rs", "a.rs", "+// @generated\n x"), gap("generated"));
     assert_eq!(left_out("a.rs", "a.rs", "+x\n // @generated"), fine("generated"));
-    let long = "x".repeat(LONGEST_LINE + 1);
+    let long = "x".repeat(worth::LONGEST_LINE + 1);
     assert_eq!(left_out("a.rs", "a.rs", &format!("+{long}\n x")), gap("minified"));
     assert_eq!(left_out("a.js", "a.js", &format!("+x\n {long}")), fine("minified"));
     assert_eq!(left_out("/dev/null", "vendor/a.rs", "+x"), gap("vendored"));

@@ -16,6 +16,7 @@ pub mod reviewer;
 pub mod scenario;
 mod server;
 mod shape;
+pub mod shown;
 pub mod slow_clients;
 pub mod sshd;
 pub mod webhook;

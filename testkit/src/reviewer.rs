@@ -3,30 +3,41 @@
 
 use serde_json::{Value, json};
 
-/// Pattern, severity, category, title.
-type Rule = (&'static str, &'static str, &'static str, &'static str);
+use crate::shown::{self, Shown};
+
+/// What it knows to look for.
+struct Rule {
+    pattern: &'static str,
+    severity: &'static str,
+    category: &'static str,
+    title: &'static str,
+}
+
+const fn rule(
+    pattern: &'static str,
+    severity: &'static str,
+    category: &'static str,
+    title: &'static str,
+) -> Rule {
+    Rule { pattern, severity, category, title }
+}
 
 const RULES: &[Rule] = &[
-    ("format!(\"SELECT", "blocker", "security", "User input is pasted into SQL"),
-    ("password", "blocker", "security", "A password in the code"),
-    ("eval(", "blocker", "security", "Input is run as code"),
-    ("innerHTML", "major", "security", "Text becomes HTML without escaping"),
-    (".unwrap()", "major", "bug", "Panics when there is no value"),
-    ("<= items.length", "major", "bug", "The loop runs one past the end"),
-    ("TODO", "nit", "design", "Left to do"),
+    rule("format!(\"SELECT", "blocker", "security", "User input is pasted into SQL"),
+    rule("password", "blocker", "security", "A password in the code"),
+    rule("eval(", "blocker", "security", "Input is run as code"),
+    rule("innerHTML", "major", "security", "Text becomes HTML without escaping"),
+    rule(".unwrap()", "major", "bug", "Panics when there is no value"),
+    rule("<= items.length", "major", "bug", "The loop runs one past the end"),
+    rule("TODO", "nit", "design", "Left to do"),
 ];
 
-/// Reads `=== path`, then `12+added` lines, and answers with a review.
+/// Looks at the added lines of the prompt's diff and answers with a review.
 pub fn review(prompt: &str) -> Value {
-    let mut path = "";
     let mut findings = Vec::new();
-    for line in prompt.lines() {
-        if let Some(header) = line.strip_prefix("=== ") {
-            path = bare_path(header);
-        } else if let Some((number, text)) = added(line)
-            && let Some(rule) = RULES.iter().find(|(pattern, ..)| text.contains(pattern))
-        {
-            findings.push(finding(path, number, text, rule));
+    for line in shown::lines(prompt).filter(|line| line.sign == '+' && line.in_focus) {
+        if let Some(rule) = RULES.iter().find(|rule| line.text.contains(rule.pattern)) {
+            findings.push(finding(line, rule));
         }
     }
     let worst = |severity: &str| findings.iter().any(|finding| finding["severity"] == severity);
@@ -46,24 +57,13 @@ pub fn review(prompt: &str) -> Value {
     })
 }
 
-fn finding(path: &str, number: u64, text: &str, (pattern, severity, category, title): &Rule) -> Value {
+fn finding(line: Shown<'_>, rule: &Rule) -> Value {
+    let Rule { pattern, severity, category, title } = rule;
     json!({
-        "path": path, "line": number, "end_line": number, "side": "RIGHT", "quote": text, "severity": severity,
-        "category": category, "title": title,
+        "path": line.path, "line": line.number, "end_line": line.number, "side": "RIGHT", "quote": line.text,
+        "severity": severity, "category": category, "title": title,
         "body": format!("`{pattern}` on this line: an empty or hostile value gets through."), "suggestion": null,
     })
-}
-
-/// The path without `(new)`, `(deleted)` or `(was …)`.
-fn bare_path(header: &str) -> &str {
-    let marked = [" (new)", " (deleted)", " (was "].iter().find_map(|mark| header.find(mark));
-    marked.map_or(header, |at| &header[..at])
-}
-
-/// Number and text of `12+text`.
-fn added(line: &str) -> Option<(u64, &str)> {
-    let (number, text) = line.split_once('+')?;
-    Some((number.parse().ok()?, text))
 }
 
 #[cfg(test)]
@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn findings_come_from_the_added_lines_of_the_prompt() {
-        let prompt = "| 1+password\n=== src/a.rs (was b.rs)\n@@ fn a\n1 x.unwrap()\n-2 eval(x)\n2+    x.unwrap() + 1\n";
+        let prompt =
+            "| 1+password\n=== src/a.rs (was b.rs)\n@@ fn a\n1 x.unwrap()\n2-eval(x)\n2+    x.unwrap() + 1\n";
         let review = review(prompt);
         assert_eq!(review["findings"].as_array().unwrap().len(), 1);
         let finding = &review["findings"][0];
