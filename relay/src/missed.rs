@@ -17,13 +17,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-mod app_key;
 mod github;
 mod plan;
 mod trouble;
 mod walk;
 
-pub use app_key::{AppKey, InvalidKey};
 use github::{Credential, Github, GithubError, Hook, Scope};
 use plan::{Asked, GivenUp, Listing, Redelivery};
 use trouble::{Trouble, advice};

@@ -10,8 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod app;
 mod service;
 
+pub use app::AppArgs;
 pub use service::{RetentionArgs, ServiceArgs};
 
 use anyhow::{Context, bail};

@@ -1,4 +1,9 @@
-//! What the refusals of GitHub's REST API mean (docs.github.com: "Rate limits for the REST API", "Troubleshooting").
+//! What the refusals of GitHub's REST API mean (docs.github.com: "Rate limits for the REST API", "Troubleshooting"), and
+//! how a GitHub App says who it is.
+
+mod app_key;
+
+pub use app_key::{AppKey, InvalidKey};
 
 use std::time::Duration;
 

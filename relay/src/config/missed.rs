@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::ensure;
 use clap::Args;
 use secrecy::SecretString;
-use shared::config::{plain_url, secret};
+use shared::config::{AppArgs, plain_url, secret};
+use shared::github::AppKey;
 use url::Url;
-
-use crate::missed::AppKey;
 
 /// More are better served by one hook of an organisation or an app: each costs two calls per look, and GitHub allows
 /// 5,000 in an hour.
@@ -39,15 +38,9 @@ pub struct MissedArgs {
     /// Organisations (comma-separated) whose hooks are looked at
     #[arg(long, env = "GITHUB_ORGANISATIONS", value_delimiter = ',')]
     pub github_organisations: Vec<String>,
-    /// App ID or client ID of the GitHub App whose webhook is looked at
-    #[arg(long, env = "GITHUB_APP_ID")]
-    pub github_app_id: Option<String>,
-    /// The app's private key, PEM
-    #[arg(long, env = "GITHUB_APP_PRIVATE_KEY", hide = true, hide_env_values = true)]
-    pub github_app_private_key: Option<SecretString>,
-    /// File with GITHUB_APP_PRIVATE_KEY
-    #[arg(long, env = "GITHUB_APP_PRIVATE_KEY_FILE", value_name = "FILE")]
-    pub github_app_private_key_file: Option<PathBuf>,
+    /// The GitHub App whose webhook is looked at.
+    #[command(flatten)]
+    pub app: AppArgs,
     /// The relay's URL as the hooks at GitHub have it [default: any URL whose path ends in /github-webhook]
     #[arg(long, env = "WEBHOOK_URL")]
     pub webhook_url: Option<Url>,
@@ -113,7 +106,7 @@ impl MissedArgs {
         let repositories = names("GITHUB_REPOSITORIES", "owner/name", 2, &self.github_repositories)?;
         let organisations =
             names("GITHUB_ORGANISATIONS", "the organisation's name", 1, &self.github_organisations)?;
-        let app = self.app()?;
+        let app = self.app.key()?;
         plain_url("GITHUB_API_URL", &self.github_api_url)?;
         if let Some(url) = &self.webhook_url {
             ensure!(
@@ -141,29 +134,6 @@ impl MissedArgs {
             pacing: Duration::from_millis(self.github_pacing_ms),
             lacking,
         })))
-    }
-
-    fn app(&self) -> anyhow::Result<Option<AppKey>> {
-        let file = self.github_app_private_key_file.as_deref();
-        let key = secret("GITHUB_APP_PRIVATE_KEY", self.github_app_private_key.as_ref(), file)?;
-        let id = self.github_app_id.as_deref().map(str::trim).filter(|id| !id.is_empty());
-        match (id, key) {
-            (None, None) => Ok(None),
-            (Some(id), Some(key)) => {
-                ensure!(
-                    id.len() <= 100 && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '.'),
-                    "GITHUB_APP_ID must be the App ID (a number) or the client ID on the app's settings page"
-                );
-                let key = AppKey::new(id, &key).context("GITHUB_APP_PRIVATE_KEY cannot be used")?;
-                Ok(Some(key))
-            }
-            (Some(_), None) => bail!(
-                "GITHUB_APP_ID is set, GITHUB_APP_PRIVATE_KEY (or GITHUB_APP_PRIVATE_KEY_FILE) is not; the app's settings page makes one"
-            ),
-            (None, Some(_)) => {
-                bail!("GITHUB_APP_PRIVATE_KEY is set, GITHUB_APP_ID is not; the app's settings page shows it")
-            }
-        }
     }
 }
 

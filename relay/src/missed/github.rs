@@ -17,12 +17,12 @@ use serde::{Deserialize, de::DeserializeOwned};
 use shared::{
     client::http,
     error::chain,
-    github::{message, pause},
+    github::{AppKey, message, pause},
 };
 use thiserror::Error;
 use url::Url;
 
-use super::{AppKey, plan::Attempt};
+use super::plan::Attempt;
 
 /// A whole call.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -51,6 +51,11 @@ impl AppKey {
         it.token(Timestamp::UNIX_EPOCH).map(|_| it)
     }
 
+    /// The App ID or the client ID, as it was given.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// A token that proves to GitHub who asks, valid from `now` on.
     ///
     /// # Errors
