@@ -26,6 +26,7 @@ pub mod anchor;
 pub mod marker;
 pub mod render;
 
+pub mod redact;
 pub mod text;
 
 use std::sync::Arc;
