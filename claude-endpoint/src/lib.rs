@@ -31,6 +31,7 @@ pub mod render;
 pub mod status;
 pub mod summary;
 
+pub mod redact;
 pub mod text;
 
 use std::sync::Arc;
