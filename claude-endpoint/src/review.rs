@@ -13,11 +13,11 @@ use shared::trace::{self, TraceParent};
 use tokio::sync::Mutex;
 
 use crate::config::Limits;
+use crate::desk::Desk;
 use crate::diff::Diff;
 use crate::github::{Github, GithubError, Pull};
 use crate::marker::{Bond, Marker};
 use crate::memory::Memory;
-use crate::reviewer::Reviewers;
 use crate::{remember, render};
 
 mod ask;
@@ -39,7 +39,7 @@ pub struct Review {
     queue: Queue,
     github: Github,
     memory: Memory,
-    reviewers: Arc<Reviewers>,
+    desk: Arc<Desk>,
     marker: Marker,
     limits: Limits,
     /// Held from looking for our own review until it is posted, so that no two find nothing and both post.
@@ -62,11 +62,11 @@ impl Review {
         queue: Queue,
         github: Github,
         memory: Memory,
-        reviewers: Arc<Reviewers>,
+        desk: Arc<Desk>,
         marker: Marker,
         limits: Limits,
     ) -> Self {
-        Self { queue, github, memory, reviewers, marker, limits, posting: Mutex::default() }
+        Self { queue, github, memory, desk, marker, limits, posting: Mutex::default() }
     }
 
     /// The longest that one event may take: one question, and what GitHub and the memory need around it.
@@ -265,6 +265,6 @@ impl Handler for Review {
     }
 
     async fn probe(&self) -> bool {
-        self.reviewers.is_back().await && self.github.probe().await.is_ok()
+        self.desk.reviewers().is_back().await && self.github.probe().await.is_ok()
     }
 }
