@@ -1,20 +1,24 @@
 //! The settings: with the files in `config/` the only place that reads the environment.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Parser;
 use shared::config::{Defaults, Loaded, RetentionArgs, ServiceArgs, plain_url};
-use shared::service::Verb;
 use shared::signature::SigningKeys;
 use url::Url;
 
-use crate::reviewer::Reviewers;
+use crate::cli::Command;
+use crate::reviewer::{Reviewer, Reviewers};
 
+mod budget;
 mod github;
 mod memory;
 mod review;
 mod reviewer;
 
+pub use budget::DeskSettings;
 pub use github::GithubSettings;
 pub use memory::MemorySettings;
 pub use review::Limits;
@@ -35,11 +39,14 @@ pub struct Cli {
     #[command(flatten)]
     reviewer: reviewer::ReviewerArgs,
     #[command(flatten)]
+    budget: budget::BudgetArgs,
+    #[command(flatten)]
     review: review::ReviewArgs,
     #[command(flatten)]
     memory: memory::MemoryArgs,
+    /// What to do; without a word: serve.
     #[command(subcommand)]
-    verb: Option<Verb>,
+    pub command: Option<Command>,
 }
 
 /// What the service is built from.
@@ -57,6 +64,8 @@ pub struct Config {
     pub memory: MemorySettings,
     /// Who may review.
     pub reviewers: Reviewers,
+    /// How they are asked.
+    pub desk: DeskSettings,
     /// How reviews are made.
     pub review: Limits,
     /// Limits of the listener.
@@ -72,14 +81,14 @@ pub fn load(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Loa
 }
 
 impl Cli {
-    /// What to do; `None`: serve.
-    pub fn side_verb(&self) -> Option<&Verb> {
-        self.verb.as_ref().filter(|verb| !matches!(verb, Verb::Serve))
-    }
-
     /// The settings that every service has.
     pub fn service(&self) -> &ServiceArgs {
         &self.service
+    }
+
+    /// The ledger's file.
+    pub fn ledger(&self) -> PathBuf {
+        budget::ledger(&self.service.data_dir)
     }
 
     fn urls(&self) -> impl Iterator<Item = (&'static str, &Url)> {
@@ -100,14 +109,17 @@ impl Cli {
         for (name, url) in self.urls() {
             plain_url(name, url)?;
         }
+        let ollama = || Ok(Arc::new(self.reviewer.ollama()?) as Arc<dyn Reviewer>);
+        let (timeout, models) = (self.reviewer.timeout(), self.reviewer.paid_models());
         Ok(Config {
+            desk: self.budget.settings(timeout, &models, ollama, &self.service.data_dir)?,
             queue_url: self.service.queue_url(),
             retention: self.service.retention,
             keys: self.service.signing_keys()?,
             github: self.github.settings()?,
             memory: self.memory.settings()?,
             reviewers: self.reviewer.reviewers()?,
-            review: self.review.limits(self.reviewer.timeout())?,
+            review: self.review.limits(timeout)?,
             server: self.service.limits(),
         })
     }
@@ -134,10 +146,31 @@ mod tests {
     }
 
     #[test]
+    fn a_budget_needs_prices() {
+        let budget = ["--budget-daily-usd", "5", "--claude-model", "mystery-1"];
+        let error = format!("{:#}", config(&budget).unwrap_err());
+        assert!(error.contains("MODEL_PRICES") && error.contains("mystery-1"), "{error}");
+        for more in [["--model-prices", "claude=1/2,mystery=3/4"], ["--reviewer", "ollama"]] {
+            config(&[budget.as_slice(), &more].concat()).unwrap();
+        }
+        let desk = |more: &[&str]| config(more).unwrap().desk;
+        assert!(desk(&budget[2..]).terms.budgets.are_endless());
+        assert!(desk(&["--over-budget", "ollama"]).ollama.is_none(), "nothing to go over");
+        assert!(desk(&["--over-budget", "ollama", "--budget-review-usd", "0.5"]).ollama.is_some());
+        assert!(desk(&[]).terms.second_look && !desk(&["--second-look", "off"]).terms.second_look);
+    }
+
+    #[test]
     fn a_bad_setting_is_named_and_no_secret_shown() {
         let error = |flags: &[&str]| format!("{:#}", config(flags).unwrap_err());
         assert!(error(&["--review-concurrency", "0"]).contains("REVIEW_CONCURRENCY"));
         assert!(error(&["--reviewer", "anthropic"]).contains("ANTHROPIC_API_KEY"));
+        for wrong in ["0", "-1", "inf", "NaN"] {
+            for name in ["BUDGET_DAILY_USD", "BUDGET_REVIEW_USD"] {
+                let flag = format!("--{}={wrong}", name.to_lowercase().replace('_', "-"));
+                assert!(error(&[flag.as_str()]).contains(name), "{flag}");
+            }
+        }
         for name in ["GITHUB_API_URL", "ANTHROPIC_BASE_URL", "MEMORY_URL", "OLLAMA_URL"] {
             let flag = format!("--{}", name.to_lowercase().replace('_', "-"));
             let error = error(&[flag.as_str(), "https://ann:canary@example.org"]);

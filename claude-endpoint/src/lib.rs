@@ -5,6 +5,7 @@
 //! (`render`), posted with a `marker`, and remembered; what the memory cannot be told at once waits in a lane of its own
 //! (`remember`).
 
+pub mod cli;
 pub mod config;
 mod health;
 mod routes;
@@ -19,6 +20,11 @@ pub mod github;
 pub mod memory;
 pub mod prompt;
 
+pub mod budget;
+pub mod desk;
+pub mod ledger;
+pub mod prices;
+pub mod record;
 pub mod reviewer;
 pub mod verdict;
 
@@ -38,16 +44,20 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use inbox::auth::Auth;
+use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use queue::{LaneStatus, Queue, Worker, WorkerOptions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Limits};
+use crate::config::{Config, DeskSettings, Limits};
+use crate::desk::Desk;
 use crate::github::Github;
+use crate::ledger::Ledger;
 use crate::marker::Marker;
 use crate::memory::Memory;
+use crate::record::{Recorder, Redact};
 use crate::remember::Remember;
 use crate::review::Review;
 use crate::reviewer::Reviewers;
@@ -88,11 +98,11 @@ impl App {
         let can_post = github.can_post();
         let memory = Memory::new(config.memory, config.keys.clone())?;
         let reviewers = Arc::new(config.reviewers);
+        let desk = Arc::new(open_desk(config.desk, Arc::clone(&reviewers), |text| text.into())?);
         let remember = Arc::new(Remember(memory.clone()));
         let remembering = Worker::new(queue.clone(), remember::LANE, remember, remember_options());
         let marker = Marker::new(&config.keys);
-        let review =
-            Review::new(queue.clone(), github, memory, Arc::clone(&reviewers), marker, config.review);
+        let review = Review::new(queue.clone(), github, memory, desk, marker, config.review);
         let reviewing =
             Worker::new(queue.clone(), receive::LANE, Arc::new(review), review_options(config.review));
         let app = Self {
@@ -125,6 +135,21 @@ impl Service {
             }
         }
     }
+}
+
+/// The desk with its ledger; `redact` takes the secrets out of what is recorded.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub fn open_desk(settings: DeskSettings, reviewers: Arc<Reviewers>, redact: Redact) -> anyhow::Result<Desk> {
+    let DeskSettings { terms, ollama, ledger, record_dir } = settings;
+    let ledger = match ledger {
+        Some(file) => Ledger::open(&file, Timestamp::now())
+            .with_context(|| format!("cannot open the ledger {}", file.display()))?,
+        None => Ledger::in_memory(),
+    };
+    let recorder = record_dir.map(|folder| Recorder::new(folder, redact));
+    Ok(Desk::new(reviewers, terms, ledger).with_ollama(ollama).with_recorder(recorder))
 }
 
 fn review_options(limits: Limits) -> WorkerOptions {

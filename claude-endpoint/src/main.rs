@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use claude_endpoint::cli::{self, Command};
 use claude_endpoint::{App, config};
-use shared::{service, telemetry};
+use shared::service::{self, Verb};
+use shared::telemetry;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -13,8 +15,10 @@ async fn main() -> ExitCode {
 async fn run() -> anyhow::Result<()> {
     let loaded = config::load(std::env::args_os())?;
     let service = loaded.cli.service();
-    if let Some(verb) = loaded.cli.side_verb() {
-        return service::side_verb(verb, service, &loaded.settings).await;
+    match loaded.cli.command.as_ref().unwrap_or(&Command::Service(Verb::Serve)) {
+        Command::Service(Verb::Serve) => {}
+        Command::Service(verb) => return service::side_verb(verb, service, &loaded.settings).await,
+        Command::Own(command) => return cli::run(command, &loaded.cli).await,
     }
     telemetry::init(service.log_format, &service.rust_log)?;
     let config = loaded.cli.config()?;

@@ -13,12 +13,12 @@ use shared::trace::{self, TraceParent};
 use tokio::sync::Mutex;
 
 use crate::config::Limits;
+use crate::desk::Desk;
 use crate::diff::Diff;
 use crate::github::{Github, GithubError, Pull};
 use crate::marker::{Bond, Marker};
 use crate::memory::Memory;
-use crate::reviewer::Reviewers;
-use crate::{remember, summary};
+use crate::{remember, render};
 
 mod ask;
 mod ending;
@@ -39,7 +39,7 @@ pub struct Review {
     queue: Queue,
     github: Github,
     memory: Memory,
-    reviewers: Arc<Reviewers>,
+    desk: Arc<Desk>,
     marker: Marker,
     limits: Limits,
     /// Held from looking for our own review until it is posted, so that no two find nothing and both post.
@@ -62,11 +62,11 @@ impl Review {
         queue: Queue,
         github: Github,
         memory: Memory,
-        reviewers: Arc<Reviewers>,
+        desk: Arc<Desk>,
         marker: Marker,
         limits: Limits,
     ) -> Self {
-        Self { queue, github, memory, reviewers, marker, limits, posting: Mutex::default() }
+        Self { queue, github, memory, desk, marker, limits, posting: Mutex::default() }
     }
 
     /// The longest that one event may take: one question, and what GitHub and the memory need around it.
@@ -196,9 +196,9 @@ impl Review {
         made: &Made,
         delivery: &str,
     ) -> Result<Posted, GithubError> {
-        let marker = self.marker.make(bond, delivery, "");
+        let marker = self.marker.make(bond, delivery);
         let Bond { repository, head, .. } = bond;
-        let body = summary::body(&made.review, &made.anchored.body, None, made.frame(&marker));
+        let body = render::body(&made.review, &made.anchored.body, made.frame(&marker));
         let inline = &made.anchored.inline;
         match self.github.create_review(repository, number, head, &body, inline, &marker).await {
             Ok(url) => Ok(Posted { url, refused_inline: false }),
@@ -208,12 +208,8 @@ impl Review {
                     reason,
                     "GitHub refused the inline comments; posting all findings in the body"
                 );
-                let body = summary::body(
-                    &made.review,
-                    &made.anchored.clone().into_body(),
-                    None,
-                    made.frame(&marker),
-                );
+                let body =
+                    render::body(&made.review, &made.anchored.clone().into_body(), made.frame(&marker));
                 let url = self.github.create_review(repository, number, head, &body, &[], &marker).await?;
                 Ok(Posted { url, refused_inline: true })
             }
@@ -269,6 +265,6 @@ impl Handler for Review {
     }
 
     async fn probe(&self) -> bool {
-        self.reviewers.is_back().await && self.github.probe().await.is_ok()
+        self.desk.reviewers().is_back().await && self.github.probe().await.is_ok()
     }
 }

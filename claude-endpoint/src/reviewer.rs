@@ -138,8 +138,9 @@ impl AddAssign for Usage {
     }
 }
 
-/// Why there is no review.
-#[derive(Debug, Clone, Error, PartialEq, Eq)]
+/// Why there is no answer.
+#[derive(Debug, Clone, Error, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReviewError {
     /// It may go better later.
     #[error("{reason}")]

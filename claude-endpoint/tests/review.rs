@@ -2,6 +2,8 @@
 
 #[path = "review/failures.rs"]
 mod failures;
+#[path = "review/money.rs"]
+mod money;
 mod world;
 
 use serde_json::{Value, json};

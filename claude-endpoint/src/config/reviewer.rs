@@ -42,7 +42,7 @@ pub(super) struct ReviewerArgs {
     /// Model of the API and of the Claude CLI
     #[arg(long, env = "CLAUDE_MODEL", default_value = DEFAULT_MODEL)]
     claude_model: String,
-    /// Cheaper model of the same, for second looks and when a budget is used up; empty: none
+    /// Cheaper model of the same, for second looks and when a budget is used up, or `none`
     #[arg(long, env = "CLAUDE_CHEAP_MODEL", default_value = DEFAULT_CHEAP_MODEL)]
     claude_cheap_model: String,
     /// The Claude CLI: a name on the PATH, or a path
@@ -120,13 +120,29 @@ impl ReviewerArgs {
         Duration::from_secs(self.review_timeout)
     }
 
+    /// Empty if there is none.
+    fn cheap_model(&self) -> &str {
+        if self.claude_cheap_model == "none" { "" } else { &self.claude_cheap_model }
+    }
+
+    /// The models that could be asked and are paid for.
+    pub(super) fn paid_models(&self) -> Vec<&str> {
+        match self.reviewer {
+            Choice::Ollama | Choice::None => vec![],
+            _ => [self.claude_model.as_str(), self.cheap_model()]
+                .into_iter()
+                .filter(|name| !name.is_empty())
+                .collect(),
+        }
+    }
+
     fn anthropic(&self, key: SecretString) -> anyhow::Result<Anthropic> {
         let base = match &self.anthropic_base_url {
             Some(base) => base.clone(),
             None => Url::parse(DEFAULT_ANTHROPIC_URL)?,
         };
         let anthropic = Anthropic::new(base, key, self.claude_model.clone(), self.timeout())?;
-        Ok(anthropic.with_cheaper(&self.claude_cheap_model))
+        Ok(anthropic.with_cheaper(self.cheap_model()))
     }
 
     fn claude_cli(&self, key: Option<SecretString>) -> anyhow::Result<ClaudeCli> {
@@ -149,10 +165,10 @@ impl ReviewerArgs {
             secret: secret.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
         };
         let (program, model) = (self.claude_cli.clone(), self.claude_model.clone());
-        Ok(ClaudeCli::new(program, model, self.timeout(), variables).with_cheaper(&self.claude_cheap_model))
+        Ok(ClaudeCli::new(program, model, self.timeout(), variables).with_cheaper(self.cheap_model()))
     }
 
-    fn ollama(&self) -> anyhow::Result<Ollama> {
+    pub(super) fn ollama(&self) -> anyhow::Result<Ollama> {
         Ok(Ollama::new(self.ollama_url.clone(), self.ollama_chat_model.clone(), self.timeout())?)
     }
 }

@@ -1,12 +1,12 @@
 //! recall → ask: from the diff to a review, and what the questions cost.
 
-use std::time::Duration;
-
+use shared::event::Envelope;
 use shared::memory::Hit;
 
 use super::ending::{self, Stop};
 use super::made::{Asked, Made, Topic};
 use super::{Journey, Review};
+use crate::desk::{Chosen, Errand, NotAsked, Purpose};
 use crate::diff::{self, Diff};
 use crate::memory::MemoryError;
 use crate::reviewer::{Question, ReviewError};
@@ -18,9 +18,6 @@ const MOST_MEMORIES: usize = 8;
 const SMALLEST_BUDGET: usize = 8_000;
 /// Room for fifty findings; an answer that is cut off is not a review.
 const MOST_OUTPUT_TOKENS: u32 = 32_000;
-/// A reviewer that knows the deadline tells more about it than we can.
-const GRACE: Duration = Duration::from_secs(5);
-const TOO_LATE: &str = "the reviewer did not answer in time; REVIEW_TIMEOUT allows more";
 /// Answers of no use after which an event ends: each was paid for.
 const MOST_PAID: u32 = 4;
 
@@ -39,7 +36,7 @@ impl Review {
             // a review without memories is better than none
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
-        let asking = self.question(topic, &memories, diff);
+        let asking = self.question(journey.event, topic, &memories, diff);
         let asked = match journey.steps.run("ask", "review made", asking).await {
             Ok(asked) => asked,
             Err(stop) => return Err(journey.paid_for(stop).await),
@@ -60,13 +57,30 @@ impl Review {
     }
 
     /// One question; with half the budget again where the model finds it too long.
-    async fn question(&self, topic: &Topic, memories: &[String], diff: &Diff) -> Result<Asked, Stop> {
-        let reviewer = self.reviewers.current().await.map_err(Stop::NoReviewer)?;
-        let mut budget = self.limits.token_budget.min(reviewer.most_tokens());
-        let schema = verdict::schema();
-        loop {
+    async fn question(
+        &self,
+        event: &Envelope,
+        topic: &Topic,
+        memories: &[String],
+        diff: &Diff,
+    ) -> Result<Asked, Stop> {
+        let subject = topic.bond().subject;
+        let errand =
+            Errand { delivery: &event.id, repository: &topic.repository, subject, purpose: Purpose::Review };
+        let most = self.limits.token_budget.min(self.desk.most_tokens().await.map_err(Stop::NoReviewer)?);
+        let compose = |budget| {
             let prompt = prompt::compose(&topic.change(), memories, diff, budget);
-            let prompt = prompt.map_err(|left_out| Stop::Finish(ending::nothing_to_review(&left_out)))?;
+            prompt.map_err(|left_out| Stop::Finish(ending::nothing_to_review(&left_out)))
+        };
+        let mut prompt = compose(most)?;
+        let tokens = (prompt.system.len() + prompt.user.len()) / 4;
+        let Chosen { reviewer, label, hold: _hold } = self.desk.choose(&errand, tokens).await?;
+        let schema = verdict::schema();
+        let mut budget = most.min(reviewer.most_tokens());
+        if budget < most {
+            prompt = compose(budget)?;
+        }
+        loop {
             let question = Question {
                 system: prompt.system,
                 user: &prompt.user,
@@ -74,18 +88,26 @@ impl Review {
                 check: &|text| verdict::parse(text).map(drop),
                 most_output_tokens: MOST_OUTPUT_TOKENS,
             };
-            let asking = async { reviewer.ask(&question).await.map_err(|failed| failed.error) };
-            let answer = tokio::time::timeout(self.limits.timeout + GRACE, asking).await;
-            let late = |_| Err(ReviewError::Unusable(TOO_LATE.to_owned()));
-            match answer.unwrap_or_else(late) {
+            match self.desk.ask(&errand, &*reviewer, &question).await {
                 Ok(reply) => {
                     let unusable = |reason| Stop::Ask(ReviewError::Unusable(reason));
                     let review = verdict::parse(&reply.text).map_err(unusable)?;
-                    return Ok(Asked { reviewer: reviewer.name(), reply, review, left_out: prompt.left_out });
+                    let (reviewer, left_out) = (reviewer.name(), prompt.left_out);
+                    return Ok(Asked { reviewer, label, reply, review, left_out });
                 }
                 Err(ReviewError::TooLarge(_)) if budget > SMALLEST_BUDGET => budget /= 2,
                 Err(error) => return Err(Stop::Ask(error)),
             }
+            prompt = compose(budget)?;
+        }
+    }
+}
+
+impl From<NotAsked> for Stop {
+    fn from(reason: NotAsked) -> Self {
+        match reason {
+            NotAsked::NoReviewer(reason) => Self::NoReviewer(reason),
+            NotAsked::OverBudget(reason) => Self::Finish(ending::over_budget(&reason)),
         }
     }
 }

@@ -74,7 +74,7 @@ impl Review {
             Stop::NoReviewer(reason) => Verdict::Away { reason },
             Stop::Ask(ReviewError::Retry { reason, after }) => Verdict::Retry { error: reason, after },
             Stop::Ask(ReviewError::Away { reason, hold }) => {
-                self.reviewers.gone(hold).await;
+                self.desk.reviewers().gone(hold).await;
                 Verdict::Away { reason }
             }
             Stop::Ask(ReviewError::Unusable(error)) => Verdict::Retry { error, after: None },
@@ -120,6 +120,10 @@ pub(super) fn done(finish: Finish) -> Verdict {
 
 pub(super) fn skipped(reason: impl Into<String>) -> Finish {
     Finish::new(State::Skipped.as_str(), reason)
+}
+
+pub(super) fn over_budget(reason: &str) -> Finish {
+    skipped(format!("not reviewed, since {reason}"))
 }
 
 pub(super) fn superseded(head: &str) -> Finish {
@@ -194,6 +198,7 @@ fn detail(made: &Made, steps: &Steps, inline: usize, total: usize) -> Map<String
     let detail = json!({
         "reviewer": made.reviewer,
         "model": made.model,
+        "instead": made.label,
         "verdict": made.review.opinion,
         "head_sha": made.head,
         "posted": made.posted.is_some(),

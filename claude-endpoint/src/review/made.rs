@@ -11,8 +11,8 @@ use crate::diff::Diff;
 use crate::github::Pull;
 use crate::marker::Bond;
 use crate::prompt::{Change, LeftOut};
+use crate::render::Frame;
 use crate::reviewer::{Reply, Usage};
-use crate::summary::Frame;
 use crate::text::{readable, shorten};
 use crate::verdict::{Finding, Review, Severity};
 
@@ -101,6 +101,8 @@ struct Author {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) reviewer: &'static str,
+    /// Why it is not the usual model.
+    pub(super) label: Option<String>,
     pub(super) reply: Reply,
     pub(super) review: Review,
     pub(super) left_out: Vec<LeftOut>,
@@ -120,6 +122,7 @@ pub(super) struct Made {
     pub(super) head: String,
     pub(super) reviewer: String,
     pub(super) model: String,
+    pub(super) label: Option<String>,
     pub(super) usage: Usage,
     /// Its findings are in `anchored`.
     pub(super) review: Review,
@@ -146,7 +149,7 @@ pub(super) struct Posted {
 impl Made {
     /// Anchors the findings and words the memory.
     pub(super) fn new(event: &Envelope, topic: &Topic, asked: Asked, diff: &Diff) -> Self {
-        let Asked { reviewer, reply, mut review, left_out } = asked;
+        let Asked { reviewer, label, reply, mut review, left_out } = asked;
         let update = update(event, topic, reviewer, &review);
         let mut anchored = anchor::anchor(diff, std::mem::take(&mut review.findings));
         let on_commit = topic.subject == COMMIT;
@@ -157,6 +160,7 @@ impl Made {
             head: topic.head.clone(),
             reviewer: reviewer.to_owned(),
             model: reply.model,
+            label,
             usage: reply.usage,
             review,
             on_commit,
@@ -181,14 +185,8 @@ impl Made {
     }
 
     pub(super) fn frame<'a>(&'a self, marker: &'a str) -> Frame<'a> {
-        Frame {
-            head: &self.head,
-            model: &self.model,
-            label: None,
-            notes: &[],
-            left_out: &self.left_out,
-            markers: marker,
-        }
+        let model = self.label.as_deref().unwrap_or(&self.model);
+        Frame { head: &self.head, model, left_out: &self.left_out, marker }
     }
 }
 

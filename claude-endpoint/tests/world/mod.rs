@@ -1,6 +1,7 @@
 //! The endpoint under test with everything around it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +12,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use bytes::Bytes;
 use claude_endpoint::App;
-use claude_endpoint::config::{Config, GithubSettings, Limits, MemorySettings};
+use claude_endpoint::config::{Config, DeskSettings, GithubSettings, Limits, MemorySettings};
+use claude_endpoint::desk::Terms;
+use claude_endpoint::ledger::Entry;
 use claude_endpoint::reviewer::Reviewers;
 use claude_endpoint::reviewer::anthropic::Anthropic as Reviewer;
 use http::{StatusCode, Uri};
@@ -30,6 +33,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const SIGNING_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+/// For one question.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const API_KEY: &str = "sk-ant-canary-0000000000";
 
 fn keys() -> SigningKeys {
@@ -63,6 +68,15 @@ impl World {
         }
     }
 
+    fn ledger_file(&self) -> PathBuf {
+        self.data.path().join("ledger.jsonl")
+    }
+
+    /// What was asked so far.
+    pub(crate) fn ledger(&self) -> Vec<Entry> {
+        claude_endpoint::ledger::read(&self.ledger_file()).unwrap().map(Result::unwrap).collect()
+    }
+
     pub(crate) async fn endpoint(&self) -> Endpoint {
         self.endpoint_with(|_| {}).await
     }
@@ -72,7 +86,7 @@ impl World {
             self.anthropic.url().parse().unwrap(),
             API_KEY.into(),
             "claude-sonnet-5-5".into(),
-            Duration::from_secs(30),
+            TIMEOUT,
         );
         let mut config = Config {
             queue_url: format!("sqlite://{}", self.data.path().join("queue.db").display()),
@@ -88,13 +102,17 @@ impl World {
                 pacing: Duration::ZERO,
             },
             memory: MemorySettings { url: self.memory.url.parse().unwrap(), token: None },
-            reviewers: Reviewers::new(vec![Arc::new(reviewer.unwrap())], ""),
-            review: Limits {
-                concurrency: 2,
-                timeout: Duration::from_secs(30),
-                token_budget: 50_000,
-                drafts: false,
+            reviewers: Reviewers::new(vec![Arc::new(reviewer.unwrap().with_cheaper("claude-haiku-5-5"))], ""),
+            desk: DeskSettings {
+                terms: Terms {
+                    timeout: TIMEOUT,
+                    prices: claude_endpoint::prices::DEFAULT.parse().unwrap(),
+                    ..Terms::default()
+                },
+                ledger: Some(self.ledger_file()),
+                ..DeskSettings::default()
             },
+            review: Limits { concurrency: 2, timeout: TIMEOUT, token_budget: 50_000, drafts: false },
             server: shared::server::Limits::default(),
         };
         change(&mut config);
