@@ -88,6 +88,20 @@ pub struct Call {
     pub status: Option<u16>,
 }
 
+/// As one line: method, path with query, status (`-` without an answer).
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)?;
+        if !self.query.is_empty() {
+            write!(f, "?{}", self.query)?;
+        }
+        match self.status {
+            Some(status) => write!(f, " {status}"),
+            None => f.write_str(" -"),
+        }
+    }
+}
+
 /// How a stand-in words the errors that faults make up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wording {
@@ -247,6 +261,11 @@ impl Control {
     /// Every request so far, in the order of arrival.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.0.calls).clone()
+    }
+
+    /// The requests since there were `earlier` of them: those of one review, say.
+    pub fn calls_since(&self, earlier: usize) -> Vec<Call> {
+        lock(&self.0.calls).iter().skip(earlier).cloned().collect()
     }
 
     /// How many requests matched so far.

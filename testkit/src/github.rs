@@ -4,13 +4,21 @@ mod answer;
 mod app;
 mod comments;
 mod diff;
+mod files;
+mod graphql;
 mod hooks;
+mod issues;
 mod limits;
+mod people;
 mod pulls;
+mod reactions;
+mod review_comments;
 mod reviews;
 mod routes;
 mod rules;
 mod state;
+#[cfg(test)]
+mod talk_tests;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +34,8 @@ use tokio::net::TcpListener;
 use self::answer::error_body;
 pub use self::diff::Side;
 pub use self::hooks::{Attempt, HookOwner};
+pub use self::people::Role;
+pub use self::reactions::{Reaction, Subject};
 use self::routes::{SECONDARY_LIMIT, Site};
 pub use self::rules::MAX_BODY;
 pub use self::state::{CommitComment, IssueComment, Review, ReviewComment, State, Status};
@@ -152,8 +162,7 @@ impl GitHub {
         let head = Head { sha: pull.head_sha.clone(), diff: diff.into(), message: pull.title.clone() };
         self.change(|state| {
             if let Some(repo) = state.repos.get_mut(repo) {
-                let it = PullState { heads: vec![head], reviews: Vec::new(), comments: Vec::new(), pull };
-                repo.pulls.insert(it.pull.number, it);
+                repo.pulls.insert(pull.number, PullState::new(pull, head));
             }
         });
     }

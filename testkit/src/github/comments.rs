@@ -8,11 +8,12 @@ use http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Refusal, Viewer, json_answer, page, parsed};
+use super::answer::{Refusal, Viewer, json_answer, page, parsed, text};
 use super::pulls::NumberPath;
+use super::reactions::{self, Subject};
 use super::routes::{Site, visible};
 use super::rules::{MAX_BODY, validation_failed};
-use super::state::{CommitComment, IssueComment, Status};
+use super::state::{CommitComment, IssueComment, RepoState, Status};
 use crate::shape::{self, WEB};
 
 type Answer = Result<Response, Refusal>;
@@ -56,9 +57,11 @@ pub(crate) async fn of_issue(
 ) -> Answer {
     let mut state = site.state();
     let repo = visible(&mut state, &viewer, &owner, &name)?;
-    let own = repo.issue_comments.iter().filter(|comment| comment.number == number);
-    let shown: Vec<_> =
-        own.map(|comment| issue_comment_json(&site.api, &repo.repo.full_name, comment)).collect();
+    // RFC 3339 in UTC without fractions sorts as text
+    let since = text(&uri, "since").unwrap_or_default();
+    let is_meant = |it: &&IssueComment| it.number == number && it.updated_at.as_str() >= since;
+    let own = repo.issue_comments.iter().filter(is_meant);
+    let shown: Vec<_> = own.map(|comment| issue_comment_json(&site.api, repo, comment)).collect();
     Ok(page(&site.api, &uri, &shown))
 }
 
@@ -84,7 +87,7 @@ pub(crate) async fn on_issue(
         updated_at: at.clone(),
         html_url: repo.page(number, &format!("issuecomment-{id}")),
     };
-    let shown = issue_comment_json(&site.api, &repo.repo.full_name, &comment);
+    let shown = issue_comment_json(&site.api, repo, &comment);
     repo.issue_comments.push(comment);
     if let Some(it) = repo.pulls.get_mut(&number) {
         it.pull.updated_at = at;
@@ -113,7 +116,8 @@ pub(crate) async fn edit_on_issue(
     }
     comment.body = new.body;
     comment.updated_at = at;
-    let shown = issue_comment_json(&site.api, &repo.repo.full_name, comment);
+    let comment = comment.clone();
+    let shown = issue_comment_json(&site.api, repo, &comment);
     Ok(json_answer(StatusCode::OK, &shown))
 }
 
@@ -214,10 +218,13 @@ pub(crate) async fn set_status(
     Ok(json_answer(StatusCode::CREATED, &shown))
 }
 
-fn issue_comment_json(api: &str, full: &str, comment: &IssueComment) -> Value {
+fn issue_comment_json(api: &str, repo: &RepoState, comment: &IssueComment) -> Value {
+    let full = &repo.repo.full_name;
+    let own = format!("{api}/repos/{full}/issues/comments/{}", comment.id);
     json!({
         "id": comment.id, "node_id": shape::node_id("IC", comment.id),
-        "url": format!("{api}/repos/{full}/issues/comments/{}", comment.id), "html_url": comment.html_url,
+        "url": own, "html_url": comment.html_url,
+        "reactions": reactions::rollup(repo, Subject::IssueComment(comment.id), &own),
         "issue_url": format!("{api}/repos/{full}/issues/{}", comment.number), "body": comment.body,
         "user": shape::user(api, &comment.user), "created_at": comment.created_at,
         "updated_at": comment.updated_at, "author_association": "COLLABORATOR",

@@ -37,14 +37,18 @@ pub(crate) async fn show(
     if wants_diff(&headers) {
         return diff_answer(it.diff(), "PullRequest");
     }
-    let shown = shape::pull_request(&site.api, &repo.repo, &measured(it));
+    let mut shown = shape::pull_request(&site.api, &repo.repo, &measured(it));
+    if let Some(fork) = &it.fork {
+        shown["head"]["repo"]["full_name"] = json!(fork);
+        shown["head"]["repo"]["fork"] = json!(true);
+    }
     let counts = json!({"review_comments": it.comments.len(),
         "comments": repo.issue_comments.iter().filter(|comment| comment.number == number).count()});
     Ok(json_answer(StatusCode::OK, &shape::extended(shown, counts)))
 }
 
 /// The pull request with the counts of its diff.
-fn measured(it: &PullState) -> Pull {
+pub(crate) fn measured(it: &PullState) -> Pull {
     let files = diff::read(it.diff());
     let (added, deleted) = files.iter().fold((0, 0), |(a, d), file| (a + file.additions, d + file.deletions));
     Pull { size: [it.heads.len(), files.len(), added, deleted], ..it.pull.clone() }

@@ -1,24 +1,31 @@
-//! Reviews and the comments on code that belong to them.
+//! Reviews; the comments that belong to them are in `review_comments.rs`.
 
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, State as Shared};
 use axum::response::Response;
 use http::{StatusCode, Uri};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Refusal, Viewer, json_answer, page, parsed};
 use super::diff::Side;
 use super::pulls::NumberPath;
 use super::routes::{Site, visible};
-use super::rules::{self, Event, NewComment, NewReview, SubjectType};
+use super::rules::{self, Event, NewReview};
 use super::state::{PullState, RepoState, Review, ReviewComment};
 use crate::shape::{self, User};
 
-type Answer = Result<Response, Refusal>;
-type ReviewPath = Path<(String, String, u64, u64)>;
+pub(crate) type Answer = Result<Response, Refusal>;
+/// `{owner}/{repo}`, a number, and an id.
+pub(crate) type ReviewPath = Path<(String, String, u64, u64)>;
 
-fn pull_of(repo: &mut RepoState, number: u64) -> Result<&mut PullState, Refusal> {
+#[derive(Deserialize)]
+struct NewBody {
+    body: String,
+}
+
+pub(crate) fn pull_of(repo: &mut RepoState, number: u64) -> Result<&mut PullState, Refusal> {
     repo.pulls.get_mut(&number).ok_or_else(Refusal::not_found)
 }
 
@@ -99,7 +106,7 @@ pub(crate) async fn create(
     Ok(json_answer(StatusCode::OK, &shown))
 }
 
-fn review_of(
+pub(crate) fn review_of(
     repo: &mut RepoState,
     user: &User,
     number: u64,
@@ -125,94 +132,30 @@ fn review_of(
     })
 }
 
-pub(crate) async fn comments_of(
+/// Changes the body of a review.
+pub(crate) async fn update(
     Shared(site): Shared<Site>,
     Extension(viewer): Extension<Viewer>,
     Path((owner, name, number, id)): ReviewPath,
-    uri: Uri,
-) -> Answer {
-    let mut state = site.state();
-    let repo = visible(&mut state, &viewer, &owner, &name)?;
-    let full = repo.repo.full_name.clone();
-    let it = pull_of(repo, number)?;
-    if !it.reviews.iter().any(|review| review.id == id) {
-        return Err(Refusal::not_found());
-    }
-    let own = it.comments.iter().filter(|comment| comment.review_id == id);
-    let shown: Vec<_> = own.map(|comment| comment_json(&site.api, &full, it, comment)).collect();
-    Ok(page(&site.api, &uri, &shown))
-}
-
-pub(crate) async fn list_comments(
-    Shared(site): Shared<Site>,
-    Extension(viewer): Extension<Viewer>,
-    Path((owner, name, number)): NumberPath,
-    uri: Uri,
-) -> Answer {
-    let mut state = site.state();
-    let repo = visible(&mut state, &viewer, &owner, &name)?;
-    let full = repo.repo.full_name.clone();
-    let it = pull_of(repo, number)?;
-    let shown: Vec<_> =
-        it.comments.iter().map(|comment| comment_json(&site.api, &full, it, comment)).collect();
-    Ok(page(&site.api, &uri, &shown))
-}
-
-pub(crate) async fn create_comment(
-    Shared(site): Shared<Site>,
-    Extension(viewer): Extension<Viewer>,
-    Path((owner, name, number)): NumberPath,
     body: Bytes,
 ) -> Answer {
-    let mut state = site.state();
     let user = viewer.signed_in()?;
-    let new: NewComment = {
-        let it = pull_of(visible(&mut state, &viewer, &owner, &name)?, number)?;
-        let new = parsed(&body)?;
-        rules::check_comment(it, &new)?;
-        new
-    };
-    let (at, id, review_id) = (state.tick(), state.next_id(), state.next_id());
+    let mut state = site.state();
+    visible(&mut state, &viewer, &owner, &name)?;
+    let new: NewBody = parsed(&body)?;
+    let at = state.tick();
     let repo = visible(&mut state, &viewer, &owner, &name)?;
-    let full = repo.repo.full_name.clone();
-    let html_url = repo.page(number, &format!("discussion_r{id}"));
-    let around =
-        NewReview { commit_id: new.commit_id.clone(), event: Some(Event::Comment), ..Default::default() };
-    let review = Review { implicit: true, ..review_of(repo, user, number, &around, (review_id, &at))? };
+    let (full, member) = (repo.repo.full_name.clone(), repo.members.contains(&user.login));
     let it = pull_of(repo, number)?;
-    let parent = new.in_reply_to.and_then(|id| it.comments.iter().find(|comment| comment.id == id).cloned());
-    let own = ReviewComment {
-        id,
-        review_id,
-        user: user.clone(),
-        body: new.body,
-        path: new.path.unwrap_or_default(),
-        line: if new.subject_type == Some(SubjectType::File) { None } else { new.line },
-        side: new.side.unwrap_or(Side::Right),
-        start_line: new.start_line,
-        start_side: new.start_side,
-        commit_id: review.commit_id.clone(),
-        in_reply_to: new.in_reply_to,
-        created_at: at.clone(),
-        html_url,
-    };
-    let comment = match parent {
-        None => own,
-        Some(parent) => ReviewComment {
-            path: parent.path,
-            line: parent.line,
-            side: parent.side,
-            start_line: parent.start_line,
-            start_side: parent.start_side,
-            commit_id: parent.commit_id,
-            ..own
-        },
-    };
-    let shown = comment_json(&site.api, &full, it, &comment);
+    let review = it.reviews.iter_mut().find(|review| review.id == id).ok_or_else(Refusal::not_found)?;
+    if review.user != *user && !member {
+        return Err(Refusal::new(403, "Must have admin rights to Repository."));
+    }
+    rules::check_body(&new.body)?;
+    review.body = new.body;
+    let shown = review_json(&site.api, &full, number, review);
     it.pull.updated_at = at;
-    it.reviews.push(review);
-    it.comments.push(comment);
-    Ok(json_answer(StatusCode::CREATED, &shown))
+    Ok(json_answer(StatusCode::OK, &shown))
 }
 
 fn review_json(api: &str, full: &str, number: u64, review: &Review) -> Value {
@@ -226,34 +169,6 @@ fn review_json(api: &str, full: &str, number: u64, review: &Review) -> Value {
     });
     if review.state != "PENDING" {
         shown["submitted_at"] = json!(review.submitted_at);
-    }
-    shown
-}
-
-fn comment_json(api: &str, full: &str, it: &PullState, comment: &ReviewComment) -> Value {
-    let number = it.pull.number;
-    let (pull, own) = (
-        format!("{api}/repos/{full}/pulls/{number}"),
-        format!("{api}/repos/{full}/pulls/comments/{}", comment.id),
-    );
-    let files = it.files_at(&comment.commit_id).unwrap_or_default();
-    let patch = files.into_iter().find(|file| file.path == comment.path).and_then(|file| file.patch);
-    // GitHub shows `line: null` once the comment is on an older head.
-    let line = comment.line.filter(|_| comment.commit_id == it.pull.head_sha);
-    let mut shown = json!({
-        "id": comment.id, "node_id": shape::node_id("PRRC", comment.id), "url": own, "html_url": comment.html_url,
-        "pull_request_url": pull, "pull_request_review_id": comment.review_id, "path": comment.path,
-        "diff_hunk": patch.unwrap_or_default(), "commit_id": comment.commit_id,
-        "original_commit_id": comment.commit_id, "user": shape::user(api, &comment.user),
-        "body": comment.body, "created_at": comment.created_at, "updated_at": comment.created_at,
-        "author_association": "COLLABORATOR", "position": line.map(|_| 1), "original_position": 1,
-        "line": line, "original_line": comment.line, "side": comment.side,
-        "start_line": comment.start_line.filter(|_| line.is_some()), "original_start_line": comment.start_line,
-        "start_side": comment.start_side, "subject_type": if comment.line.is_none() { "file" } else { "line" },
-        "_links": {"self": {"href": own}, "html": {"href": comment.html_url}, "pull_request": {"href": pull}},
-    });
-    if let Some(parent) = comment.in_reply_to {
-        shown["in_reply_to_id"] = json!(parent);
     }
     shown
 }

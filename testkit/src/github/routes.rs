@@ -6,19 +6,19 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Request, State as Shared};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::{delete, get, patch, post};
 use axum::{Extension, Router};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde_json::json;
 
 use super::answer::{Refusal, Viewer, json_answer};
 use super::state::{RepoState, State};
-use super::{comments, hooks, pulls, reviews};
+use super::{comments, files, graphql, hooks, issues, people, pulls, reactions, review_comments, reviews};
 use crate::control::{Control, lock};
 use crate::shape;
 
 /// Requests an hour a token may make.
-const PRIMARY_LIMIT: u64 = 5_000;
+pub(crate) const PRIMARY_LIMIT: u64 = 5_000;
 /// GitHub's longest request body.
 const MAX_REQUEST: usize = 25 << 20;
 
@@ -53,12 +53,24 @@ pub(crate) fn visible<'a>(
     name: &str,
 ) -> Result<&'a mut RepoState, Refusal> {
     let repo = state.repos.get_mut(&format!("{owner}/{name}")).ok_or_else(Refusal::not_found)?;
-    let member = viewer.0.as_ref().is_some_and(|user| repo.members.contains(&user.login));
-    if repo.repo.private && !member { Err(Refusal::not_found()) } else { Ok(repo) }
+    let role = repo.role(viewer.0.as_ref().map_or("", |user| user.login.as_str()));
+    if role.is_none() { Err(Refusal::not_found()) } else { Ok(repo) }
 }
 
-/// All routes.
+/// All routes: where github.com has them, and where an Enterprise Server has.
 pub(crate) fn routes(site: Site) -> Router {
+    Router::new()
+        .route("/graphql", post(graphql::answer))
+        .route("/api/graphql", post(graphql::answer))
+        .nest("/api/v3", rest())
+        .merge(rest())
+        .fallback(async || Refusal::not_found())
+        .layer(middleware::from_fn_with_state(site.clone(), enter))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST))
+        .with_state(site)
+}
+
+fn rest() -> Router<Site> {
     let at = |tail: &str| format!("/repos/{{owner}}/{{name}}{tail}");
     Router::new()
         .route("/meta", get(meta))
@@ -68,9 +80,16 @@ pub(crate) fn routes(site: Site) -> Router {
         .route(&at("/pulls/{number}/files"), get(pulls::files))
         .route(&at("/pulls/{number}/commits"), get(pulls::commits))
         .route(&at("/pulls/{number}/reviews"), get(reviews::list).post(reviews::create))
-        .route(&at("/pulls/{number}/reviews/{id}"), get(reviews::show))
-        .route(&at("/pulls/{number}/reviews/{id}/comments"), get(reviews::comments_of))
-        .route(&at("/pulls/{number}/comments"), get(reviews::list_comments).post(reviews::create_comment))
+        .route(&at("/pulls/{number}/reviews/{id}"), get(reviews::show).put(reviews::update))
+        .route(&at("/pulls/{number}/reviews/{id}/comments"), get(review_comments::of_review))
+        .route(&at("/pulls/{number}/comments"), get(review_comments::list).post(review_comments::create))
+        .route(&at("/pulls/{number}/comments/{id}/replies"), post(review_comments::reply))
+        .route(&at("/pulls/comments/{id}"), get(review_comments::show))
+        .route(&at("/issues/{number}"), get(issues::show))
+        .route(&at("/collaborators/{login}/permission"), get(people::permission))
+        .route(&at("/contents/{*path}"), get(files::contents))
+        .merge(reaction_routes(&at("/issues/comments/{id}/reactions")))
+        .merge(reaction_routes(&at("/pulls/comments/{id}/reactions")))
         .route(&at("/compare/{range}"), get(pulls::compare))
         .route(&at("/issues/{number}/comments"), get(comments::of_issue).post(comments::on_issue))
         .route(&at("/issues/comments/{id}"), patch(comments::edit_on_issue))
@@ -83,10 +102,12 @@ pub(crate) fn routes(site: Site) -> Router {
         .route(&at("/hooks"), get(hooks::list))
         .route("/orgs/{org}/hooks", get(hooks::list))
         .route("/app/hook/config", get(hooks::app_config))
-        .fallback(async || Refusal::not_found())
-        .layer(middleware::from_fn_with_state(site.clone(), enter))
-        .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .with_state(site)
+}
+
+fn reaction_routes(at: &str) -> Router<Site> {
+    Router::new()
+        .route(at, get(reactions::list).post(reactions::create))
+        .route(&format!("{at}/{{reaction}}"), delete(reactions::delete))
 }
 
 fn hook_routes(hook: &str) -> Router<Site> {
@@ -100,9 +121,11 @@ async fn enter(Shared(site): Shared<Site>, mut request: Request<Body>, next: Nex
     let (entered, count) = {
         let mut state = site.state();
         state.requests += 1;
-        let creates = request.method() == Method::POST;
+        // a GraphQL query is a POST that creates nothing; mutations are counted where they are read
+        let creates = ![Method::GET, Method::HEAD].contains(request.method()) && !is_graphql(request.uri());
         (admitted(&mut state, request.headers(), creates), state.requests)
     };
+    let resource = if is_graphql(request.uri()) { "graphql" } else { "core" };
     let mut answer = match entered {
         Ok(viewer) => {
             request.extensions_mut().insert(viewer);
@@ -110,7 +133,7 @@ async fn enter(Shared(site): Shared<Site>, mut request: Request<Body>, next: Nex
         }
         Err(refusal) => refusal.into_response(),
     };
-    common_headers(answer.headers_mut(), count);
+    common_headers(answer.headers_mut(), count, resource);
     answer
 }
 
@@ -144,11 +167,20 @@ pub(crate) const SECONDARY_LIMIT: &str = "You have exceeded a secondary rate lim
     blocked from content creation. Please retry your request again later. If you reach out to GitHub Support for \
     help, please include the request ID.";
 
-fn common_headers(headers: &mut HeaderMap, count: u64) {
-    let reset = jiff::Timestamp::now().as_second() / 3_600 * 3_600 + 3_600;
+fn is_graphql(uri: &Uri) -> bool {
+    uri.path() == "/graphql" || uri.path() == "/api/graphql"
+}
+
+/// When the primary limits begin anew.
+pub(crate) fn reset() -> i64 {
+    jiff::Timestamp::now().as_second() / 3_600 * 3_600 + 3_600
+}
+
+/// Headers that a test has set stay.
+fn common_headers(headers: &mut HeaderMap, count: u64, resource: &str) {
     let mut set = |name: &'static str, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(name, value);
+            headers.entry(name).or_insert(value);
         }
     };
     set("server", "github.com".into());
@@ -157,8 +189,8 @@ fn common_headers(headers: &mut HeaderMap, count: u64) {
     set("x-ratelimit-limit", PRIMARY_LIMIT.to_string());
     set("x-ratelimit-remaining", PRIMARY_LIMIT.saturating_sub(count).to_string());
     set("x-ratelimit-used", count.to_string());
-    set("x-ratelimit-reset", reset.to_string());
-    set("x-ratelimit-resource", "core".into());
+    set("x-ratelimit-reset", reset().to_string());
+    set("x-ratelimit-resource", resource.into());
 }
 
 async fn user(Shared(site): Shared<Site>, Extension(viewer): Extension<Viewer>) -> Result<Response, Refusal> {

@@ -44,7 +44,7 @@ pub(crate) struct DraftComment {
 }
 
 /// `POST …/pulls/{n}/comments`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct NewComment {
     pub(crate) body: String,
     pub(crate) commit_id: Option<String>,
@@ -175,6 +175,14 @@ fn fault_of_start(
         }
         Some(_) => None,
     }
+}
+
+/// A body that replaces another.
+pub(crate) fn check_body(body: &str) -> Result<(), Refusal> {
+    if body.trim().is_empty() {
+        return Err(unprocessable("Body can't be blank"));
+    }
+    check_length(body)
 }
 
 /// Bodies have the same limit everywhere.

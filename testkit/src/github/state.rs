@@ -6,8 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::diff::{self, FileDiff, Side};
+use super::graphql::Wishes;
 use super::hooks::Hooks;
+use super::issues::Issue;
 use super::limits::ContentLimits;
+use super::people::Role;
+use super::reactions::Reaction;
 use crate::shape::{Pull, Repo, User, WEB};
 
 /// A submitted (or pending) review.
@@ -140,9 +144,38 @@ pub(crate) struct PullState {
     pub(crate) heads: Vec<Head>,
     pub(crate) reviews: Vec<Review>,
     pub(crate) comments: Vec<ReviewComment>,
+    /// Who resolved the thread that begins with this comment.
+    pub(crate) resolved: BTreeMap<u64, User>,
+    /// Issues that it closes: repository and number.
+    pub(crate) closes: Vec<(String, u64)>,
+    /// The fork that the head is in.
+    pub(crate) fork: Option<String>,
 }
 
 impl PullState {
+    pub(crate) fn new(pull: Pull, head: Head) -> Self {
+        Self {
+            pull,
+            heads: vec![head],
+            reviews: Vec::new(),
+            comments: Vec::new(),
+            resolved: BTreeMap::new(),
+            closes: Vec::new(),
+            fork: None,
+        }
+    }
+
+    /// Whether the line of a comment is not part of the newest diff any more.
+    pub(crate) fn is_outdated(&self, comment: &ReviewComment) -> bool {
+        comment.line.is_some() && comment.commit_id != self.pull.head_sha
+    }
+
+    /// The comment that begins the thread of comment `id`.
+    pub(crate) fn root_of(&self, id: u64) -> Option<&ReviewComment> {
+        let comment = self.comments.iter().find(|comment| comment.id == id)?;
+        comment.in_reply_to.map_or(Some(comment), |root| self.root_of(root))
+    }
+
     /// The files of the diff as of `sha`; `None` if `sha` is not of this pull request.
     pub(crate) fn files_at(&self, sha: &str) -> Option<Vec<FileDiff>> {
         self.heads.iter().find(|head| head.sha == sha).map(|head| diff::read(&head.diff))
@@ -158,13 +191,20 @@ impl PullState {
 #[derive(Debug, Clone)]
 pub(crate) struct RepoState {
     pub(crate) repo: Repo,
+    /// Those with write access.
     pub(crate) members: BTreeSet<String>,
+    /// Those whose access was set to something else.
+    pub(crate) roles: BTreeMap<String, Role>,
     pub(crate) pulls: BTreeMap<u64, PullState>,
     /// Diffs of pushes, by base and head.
     pub(crate) ranges: BTreeMap<(String, String), String>,
     pub(crate) issue_comments: Vec<IssueComment>,
     pub(crate) commit_comments: Vec<CommitComment>,
     pub(crate) statuses: Vec<Status>,
+    pub(crate) issues: BTreeMap<u64, Issue>,
+    pub(crate) reactions: Vec<Reaction>,
+    /// Contents by commit and path.
+    pub(crate) files: BTreeMap<(String, String), Vec<u8>>,
 }
 
 impl RepoState {
@@ -173,11 +213,15 @@ impl RepoState {
         Self {
             repo,
             members,
+            roles: BTreeMap::new(),
             pulls: BTreeMap::new(),
             ranges: BTreeMap::new(),
             issue_comments: Vec::new(),
             commit_comments: Vec::new(),
             statuses: Vec::new(),
+            issues: BTreeMap::new(),
+            reactions: Vec::new(),
+            files: BTreeMap::new(),
         }
     }
 
@@ -191,6 +235,7 @@ impl RepoState {
     /// Whether a commit with this sha was ever seen here.
     pub(crate) fn knows(&self, sha: &str) -> bool {
         self.ranges.keys().any(|(base, head)| base == sha || head == sha)
+            || self.files.keys().any(|(commit, _)| commit == sha)
             || self
                 .pulls
                 .values()
@@ -210,6 +255,7 @@ pub struct State {
     pub(crate) repos: BTreeMap<String, RepoState>,
     pub(crate) limits: ContentLimits,
     pub(crate) hooks: Hooks,
+    pub(crate) graphql: Wishes,
     pub(crate) requests: u64,
     writes: i64,
     ids: u64,
