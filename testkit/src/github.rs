@@ -2,9 +2,13 @@
 
 mod answer;
 mod app;
+#[cfg(test)]
+mod app_tests;
+mod checks;
 mod comments;
 mod diff;
 mod hooks;
+mod installations;
 mod limits;
 mod pulls;
 mod reviews;
@@ -24,6 +28,8 @@ use http::StatusCode;
 use tokio::net::TcpListener;
 
 use self::answer::error_body;
+pub use self::app::{APP_ID, APP_SLUG, app_key, strangers_key};
+pub use self::checks::CheckRun;
 pub use self::diff::Side;
 pub use self::hooks::{Attempt, HookOwner};
 use self::routes::{SECONDARY_LIMIT, Site};
