@@ -25,6 +25,7 @@ pub mod verdict;
 pub mod anchor;
 pub mod marker;
 pub mod render;
+pub mod status;
 
 pub mod text;
 
