@@ -86,6 +86,7 @@ impl World {
                 url: self.github.url(),
                 token: Some(REVIEWER_TOKEN.into()),
                 pacing: Duration::ZERO,
+                ..GithubSettings::default()
             },
             memory: MemorySettings { url: self.memory.url.parse().unwrap(), token: None },
             reviewers: Reviewers::new(vec![Arc::new(reviewer.unwrap())], ""),
