@@ -1,14 +1,12 @@
-//! The GitHub client: the few calls a review needs. The only holder of `GITHUB_TOKEN`.
+//! The GitHub client: the few calls a review needs. The only holder of `GITHUB_TOKEN` and of a GitHub App's key.
 
 use std::time::Duration;
 
 use http::Method;
 use jiff::Timestamp;
-use octocrab::Octocrab;
-use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, OnceCell, watch};
+use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
 use crate::anchor::InlineComment;
@@ -17,11 +15,15 @@ use crate::diff::{self, Diff, File};
 use crate::marker::{Bond, Marker};
 use crate::{render, verdict::Side};
 
+mod app;
+mod status;
 mod transport;
 mod wire;
 
+use status::Statuses;
+pub use status::Told;
 pub use transport::GithubError;
-use transport::{DIFF, JSON, send};
+use transport::{DIFF, JSON, Request, Transport, Who};
 
 const PER_PAGE: usize = 100;
 /// GitHub lists at most 3,000 files of a pull request.
@@ -34,16 +36,14 @@ const MOST_REVIEW_PAGES: usize = 30;
 /// What happened to a call.
 pub type Result<T> = std::result::Result<T, GithubError>;
 
-/// Talks to GitHub, as the owner of the token or (reading public repositories only) as nobody.
+/// Talks to GitHub, as the owner of the token, as a GitHub App's bot, or (reading public repositories only) as nobody.
 #[derive(Debug)]
 pub struct Github {
-    crab: Octocrab,
-    has_token: bool,
+    transport: Transport,
+    statuses: Statuses,
     login: OnceCell<Option<String>>,
     pacing: Duration,
     last_post: Mutex<Option<Instant>>,
-    /// A rate limit is the token's: nobody calls before this.
-    limited_until: watch::Sender<Option<Instant>>,
 }
 
 /// A pull request as it stands now.
@@ -79,28 +79,30 @@ impl Github {
     /// # Errors
     /// The base URL is none, or TLS cannot be set up.
     pub fn new(settings: &GithubSettings) -> std::result::Result<Self, octocrab::Error> {
-        let token = settings.token.as_ref().map(|token| token.expose_secret().to_owned());
         Ok(Self {
-            has_token: token.is_some(),
-            crab: transport::client(&settings.url, token)?,
+            transport: Transport::new(settings)?,
+            statuses: Statuses::new(settings.status_context.clone()),
             login: OnceCell::new(),
             pacing: settings.pacing,
             last_post: Mutex::default(),
-            limited_until: watch::Sender::default(),
         })
     }
 
     /// Whether anything can be posted.
     pub fn can_post(&self) -> bool {
-        self.has_token
+        self.transport.who() != Who::Nobody
     }
 
-    /// Whether GitHub answers, and takes the token if there is one.
+    /// Whether GitHub answers, and takes the token or the App's key if there is one.
     ///
     /// # Errors
     /// What is in the way.
     pub async fn probe(&self) -> Result<()> {
-        let path = if self.has_token { "/user" } else { "/meta" };
+        let path = match self.transport.who() {
+            Who::Nobody => "/meta",
+            Who::Token => "/user",
+            Who::App => "/app",
+        };
         match self.get(path, JSON).await {
             // an App's token has no user; a mirror may have no /meta: both answer, which is the question
             Ok(_)
@@ -225,20 +227,30 @@ impl Github {
         self.create(&path, &json!({"body": body})).await
     }
 
-    /// One at a time, and not faster than GitHub's secondary limits allow.
+    /// Posts something; its URL.
     async fn create(&self, path: &str, body: &Value) -> Result<String> {
+        let answer = self.write(Method::POST, path, body).await?;
+        Ok(decode::<wire::Posted>(&answer)?.html_url)
+    }
+
+    /// One at a time, and not faster than GitHub's secondary limits allow.
+    async fn write(&self, method: Method, path: &str, body: &Value) -> Result<bytes::Bytes> {
         let mut last = self.last_post.lock().await;
         if let Some(last) = *last {
             tokio::time::sleep_until(last + self.pacing).await;
         }
-        let answer = self.call(Method::POST, path, JSON, Some(body)).await;
+        let answer = self.call(method, path, JSON, Some(body)).await;
         *last = Some(Instant::now());
-        Ok(decode::<wire::Posted>(&answer?)?.html_url)
+        answer
     }
 
-    /// Who we are; `None` for the token of a GitHub App, which may not ask. The marker's HMAC alone decides then.
+    /// Who we are; `None` where an installation's token of a GitHub App is set as `GITHUB_TOKEN`, which may not ask. The
+    /// marker's HMAC alone decides then.
     async fn login(&self) -> Result<Option<&str>> {
         let ask = || async {
+            if self.transport.who() == Who::App {
+                return Ok(Some(self.get_json::<app::Identity>("/app").await?.login()));
+            }
             match self.get_json::<wire::User>("/user").await {
                 Ok(user) => Ok(Some(user.login)),
                 Err(GithubError::Forbidden(_)) => Ok(None),
@@ -271,7 +283,8 @@ impl Github {
         self.call(Method::GET, path, accept, None).await
     }
 
-    /// One request, unless GitHub has asked for a pause.
+    /// One request, unless GitHub has asked for a pause. Where a path names no repository, [`Request`] has to, for a
+    /// GitHub App asks as one of its installations.
     async fn call(
         &self,
         method: Method,
@@ -279,17 +292,7 @@ impl Github {
         accept: &str,
         body: Option<&Value>,
     ) -> Result<bytes::Bytes> {
-        let until = *self.limited_until.borrow();
-        if let Some(left) = until.and_then(|until| until.checked_duration_since(Instant::now()))
-            && !left.is_zero()
-        {
-            return Err(GithubError::RateLimited { retry_after: left });
-        }
-        let answer = send(&self.crab, method, path, accept, body).await;
-        if let Err(GithubError::RateLimited { retry_after }) = &answer {
-            self.limited_until.send_replace(Some(Instant::now() + *retry_after));
-        }
-        answer
+        self.transport.call(Request { accept, ..Request::new(&method, path, body) }).await
     }
 
     async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T> {

@@ -12,7 +12,12 @@ use crate::verdict::{Category, Finding, Severity};
 const REPO: &str = "acme/shop";
 
 fn settings(stand_in: &GitHub, pacing: Duration) -> GithubSettings {
-    GithubSettings { url: stand_in.url(), token: Some(REVIEWER_TOKEN.into()), pacing }
+    GithubSettings {
+        url: stand_in.url(),
+        token: Some(REVIEWER_TOKEN.into()),
+        pacing,
+        ..GithubSettings::default()
+    }
 }
 
 async fn github() -> (GitHub, Scenario, Github) {
@@ -107,7 +112,13 @@ async fn a_rate_limit_holds_for_every_call_of_the_token() {
 #[test]
 fn content_made_too_fast_is_a_limit_also_as_a_422() {
     let refusal = |body: &str| {
-        transport::refusal(StatusCode::UNPROCESSABLE_ENTITY, &http::HeaderMap::new(), body.as_bytes(), "/")
+        transport::refusal(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &http::HeaderMap::new(),
+            body.as_bytes(),
+            "/",
+            Who::Token,
+        )
     };
     for limit in [
         r#"{"message":"Validation Failed","errors":[{"resource":"PullRequestReview","code":"abuse","field":"base"}]}"#,

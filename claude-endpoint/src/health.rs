@@ -21,7 +21,9 @@ pub(crate) async fn health(State(app): State<App>) -> Report {
     };
     let github = match app.can_post {
         true => Check::pass(),
-        false => Check::warn("GITHUB_TOKEN is not set: reviews are made and remembered, not posted"),
+        false => Check::warn(
+            "GITHUB_TOKEN is not set, nor a GitHub App: reviews are made and remembered, not posted",
+        ),
     };
     let memory = match &app.remembering.borrow().paused {
         None => Check::pass(),

@@ -1,5 +1,7 @@
 //! The endpoint from the signed event to the outcome, against the stand-ins.
 
+#[path = "review/app.rs"]
+mod app;
 #[path = "review/failures.rs"]
 mod failures;
 #[path = "review/money.rs"]

@@ -2,11 +2,15 @@
 
 mod answer;
 mod app;
+#[cfg(test)]
+mod app_tests;
+mod checks;
 mod comments;
 mod diff;
 mod files;
 mod graphql;
 mod hooks;
+mod installations;
 mod issues;
 mod limits;
 mod people;
@@ -32,6 +36,8 @@ use http::StatusCode;
 use tokio::net::TcpListener;
 
 use self::answer::error_body;
+pub use self::app::{APP_ID, APP_SLUG, app_key, strangers_key};
+pub use self::checks::CheckRun;
 pub use self::diff::Side;
 pub use self::hooks::{Attempt, HookOwner};
 pub use self::people::Role;

@@ -1,15 +1,21 @@
-//! One request to GitHub: deadline, bounded body, typed error.
+//! One request to GitHub: credentials, deadline, bounded body, typed error.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use octocrab::Octocrab;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use shared::error::chain;
 use shared::github::{message, pause};
 use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::app::App;
+use crate::config::GithubSettings;
 
 /// A whole call, connection included.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -23,20 +29,14 @@ pub(super) const DIFF: &str = "application/vnd.github.diff";
 /// Why a call to GitHub brought nothing.
 #[derive(Debug, Error)]
 pub enum GithubError {
-    /// 404: it does not exist, or this token may not see it.
-    #[error(
-        "GitHub knows no {0}, or GITHUB_TOKEN may not see it (it needs read access to the repository's contents and pull requests)"
-    )]
+    /// 404: it does not exist, or we may not see it.
+    #[error("GitHub knows no {0}")]
     NotFound(String),
-    /// 401: the token is wrong or expired.
-    #[error(
-        "GitHub refuses GITHUB_TOKEN ({0}): make a new token with read access to contents and write access to pull requests"
-    )]
+    /// 401: the credentials are wrong or expired.
+    #[error("GitHub refuses {0}")]
     BadToken(String),
-    /// 403: the token may not do this.
-    #[error(
-        "GITHUB_TOKEN may not do this ({0}): it needs read access to contents and write access to pull requests of this repository"
-    )]
+    /// 403: we may not do this.
+    #[error("GitHub does not allow it: {0}")]
     Forbidden(String),
     /// A primary or secondary limit.
     #[error("GitHub's rate limit is reached; it lets us go on in {} s", retry_after.as_secs())]
@@ -61,55 +61,266 @@ pub enum GithubError {
     Unexpected(String),
 }
 
-/// Octocrab with the base URL, timeouts and (if there is one) the token.
-pub(super) fn client(base: &str, token: Option<String>) -> Result<Octocrab, octocrab::Error> {
-    let builder = Octocrab::builder()
-        .base_uri(base.trim_end_matches('/'))?
-        .set_connect_timeout(Some(CONNECT_TIMEOUT))
-        .set_read_timeout(Some(DEADLINE))
-        .set_write_timeout(Some(DEADLINE));
-    match token {
-        Some(token) => builder.personal_token(token).build(),
-        None => builder.build(),
+/// As whom GitHub is asked.
+#[derive(Debug)]
+enum Credentials {
+    Nobody(Limit),
+    Token(SecretString, Limit),
+    App(Box<App>),
+}
+
+/// For whom an error is worded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    Nobody,
+    Token,
+    App,
+}
+
+/// One request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub(super) method: &'a Method,
+    pub(super) path: &'a str,
+    pub(super) accept: &'a str,
+    pub(super) body: Option<&'a Value>,
+    /// `owner/name`: which of an App's installations asks. A path below `/repos` says it itself; `/graphql` does not.
+    pub(super) repository: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    /// A request about the repository in its path.
+    pub(super) fn new(method: &'a Method, path: &'a str, body: Option<&'a Value>) -> Self {
+        Self { method, path, accept: JSON, body, repository: repository_in(path) }
     }
 }
 
-/// Sends one request; anything but 2xx is an error.
-pub(super) async fn send(
+/// Asks GitHub as one holder of rights.
+#[derive(Debug)]
+pub(super) struct Transport {
+    crab: Octocrab,
+    credentials: Credentials,
+}
+
+impl Transport {
+    /// # Errors
+    /// The base URL is none, or TLS cannot be set up.
+    pub(super) fn new(settings: &GithubSettings) -> Result<Self, octocrab::Error> {
+        let credentials = match (&settings.app, &settings.token) {
+            (Some(key), _) => Credentials::App(Box::new(App::new(key.clone()))),
+            (None, Some(token)) => Credentials::Token(token.clone(), Limit::default()),
+            (None, None) => Credentials::Nobody(Limit::default()),
+        };
+        let crab = Octocrab::builder()
+            .base_uri(settings.url.trim_end_matches('/'))?
+            .set_connect_timeout(Some(CONNECT_TIMEOUT))
+            .set_read_timeout(Some(DEADLINE))
+            .set_write_timeout(Some(DEADLINE))
+            .build()?;
+        Ok(Self { crab, credentials })
+    }
+
+    /// As whom we ask.
+    pub(super) fn who(&self) -> Who {
+        match &self.credentials {
+            Credentials::Nobody(_) => Who::Nobody,
+            Credentials::Token(..) => Who::Token,
+            Credentials::App(_) => Who::App,
+        }
+    }
+
+    /// The GitHub App that we are, if we are one.
+    pub(super) fn app(&self) -> Option<&App> {
+        match &self.credentials {
+            Credentials::App(app) => Some(app),
+            _ => None,
+        }
+    }
+
+    /// One request, unless GitHub has asked for a pause; anything but 2xx is an error.
+    pub(super) async fn call(&self, request: Request<'_>) -> Result<Bytes, GithubError> {
+        let (token, limit) = match &self.credentials {
+            Credentials::App(app) => return app.call(&self.crab, request).await,
+            Credentials::Token(token, limit) => (Some(token), limit),
+            Credentials::Nobody(limit) => (None, limit),
+        };
+        limit.check()?;
+        let answer = exchange(&self.crab, request, token).await?;
+        limit.note(answer.judged(request.path, self.who()))
+    }
+}
+
+/// A rate limit is the token's: nobody asks with it before its end.
+#[derive(Debug, Default)]
+pub(super) struct Limit(watch::Sender<Option<Instant>>);
+
+impl Limit {
+    /// # Errors
+    /// GitHub has asked for a pause that is not over.
+    pub(super) fn check(&self) -> Result<(), GithubError> {
+        let until = *self.0.borrow();
+        match until.and_then(|until| until.checked_duration_since(Instant::now())) {
+            Some(left) if !left.is_zero() => Err(GithubError::RateLimited { retry_after: left }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Passes an answer on, and remembers the pause that it may ask for.
+    pub(super) fn note<T>(&self, answer: Result<T, GithubError>) -> Result<T, GithubError> {
+        if let Err(GithubError::RateLimited { retry_after }) = &answer {
+            self.0.send_replace(Some(Instant::now() + *retry_after));
+        }
+        answer
+    }
+}
+
+/// What GitHub answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    /// The body; anything but 2xx is an error.
+    pub(super) fn judged(self, path: &str, who: Who) -> Result<Bytes, GithubError> {
+        let Self { status, headers, body } = self;
+        if status.is_success() { Ok(body) } else { Err(refusal(status, &headers, &body, path, who)) }
+    }
+}
+
+/// Sends one request. The token stands nowhere but in its header, which is marked as not to be shown.
+pub(super) async fn exchange(
     crab: &Octocrab,
-    method: Method,
-    path: &str,
-    accept: &str,
-    body: Option<&Value>,
-) -> Result<Bytes, GithubError> {
+    request: Request<'_>,
+    token: Option<&SecretString>,
+) -> Result<Answer, GithubError> {
     let exchange = async {
-        let builder = http::Request::builder().method(method).uri(path).header(header::ACCEPT, accept);
-        let request =
-            crab.build_request(builder, body).map_err(|error| GithubError::Unexpected(chain(&error)))?;
+        let mut builder = http::Request::builder()
+            .method(request.method)
+            .uri(request.path)
+            .header(header::ACCEPT, request.accept);
+        if let Some(token) = token {
+            builder = builder.header(header::AUTHORIZATION, bearer(token)?);
+        }
+        let request = crab
+            .build_request(builder, request.body)
+            .map_err(|error| GithubError::Unexpected(chain(&error)))?;
         let response =
             crab.execute(request).await.map_err(|error| GithubError::Unavailable(chain(&error)))?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, LARGEST_ANSWER).collect().await;
-        let body = body.map_err(|error| GithubError::Unavailable(chain(error.as_ref())))?;
-        Ok((parts.status, parts.headers, body.to_bytes()))
+        let body = body.map_err(|error| GithubError::Unavailable(chain(error.as_ref())))?.to_bytes();
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
     };
     let late = |_| GithubError::Unavailable(format!("no whole answer within {} s", DEADLINE.as_secs()));
-    let (status, headers, body) = tokio::time::timeout(DEADLINE, exchange).await.map_err(late)??;
-    if status.is_success() { Ok(body) } else { Err(refusal(status, &headers, &body, path)) }
+    tokio::time::timeout(DEADLINE, exchange).await.map_err(late)?
 }
 
-pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], path: &str) -> GithubError {
+fn bearer(token: &SecretString) -> Result<HeaderValue, GithubError> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
+        GithubError::BadToken("GITHUB_TOKEN: it has characters that no header can carry".to_owned())
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The repository that a path is about.
+pub(super) fn repository_in(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("/repos/")?;
+    let (owner, more) = rest.split_once('/')?;
+    let name = more.split(['/', '?']).next().unwrap_or(more);
+    Some(&rest[..owner.len() + 1 + name.len()])
+}
+
+pub(super) fn refusal(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    path: &str,
+    who: Who,
+) -> GithubError {
     let message = message(body);
     if let Some(retry_after) = pause(status, headers, body) {
         return GithubError::RateLimited { retry_after };
     }
     match status.as_u16() {
-        401 => GithubError::BadToken(message),
-        403 => GithubError::Forbidden(message),
-        404 => GithubError::NotFound(path.split('?').next().unwrap_or(path).to_owned()),
+        // the app's own signature is judged elsewhere; another token is no remedy for this
+        401 if who == Who::App => GithubError::Unexpected(format!(
+            "it refuses a token that it has just given to the GitHub App: {message}"
+        )),
+        401 => GithubError::BadToken(who.refused(&message)),
+        403 => GithubError::Forbidden(who.forbidden(&message)),
+        404 => GithubError::NotFound(who.unknown(path.split('?').next().unwrap_or(path))),
         406 => GithubError::TooLarge,
         422 => GithubError::Unprocessable(message),
         500.. => GithubError::Broken(status, message),
         _ => GithubError::Unexpected(format!("{status}: {message}")),
+    }
+}
+
+/// What to do about a refusal.
+impl Who {
+    fn refused(self, message: &str) -> String {
+        match self {
+            Self::Nobody => {
+                format!("to answer without a token ({message}): set GITHUB_TOKEN, or a GitHub App")
+            }
+            Self::Token => format!(
+                "GITHUB_TOKEN ({message}): make a new token with read access to contents and write access to pull requests"
+            ),
+            Self::App => format!("a token that it has just given to the GitHub App ({message})"),
+        }
+    }
+
+    fn forbidden(self, message: &str) -> String {
+        match self {
+            Self::Nobody => format!("{message}; set GITHUB_TOKEN, or a GitHub App"),
+            Self::Token => format!(
+                "GITHUB_TOKEN may not do this ({message}): it needs read access to contents and write access to pull requests of this repository"
+            ),
+            Self::App => format!(
+                "the GitHub App may not do this ({message}): it needs \"Contents: read\" and \"Pull requests: read and write\" in its settings, which the owner of the installation must then accept"
+            ),
+        }
+    }
+
+    fn unknown(self, path: &str) -> String {
+        match self {
+            Self::Nobody => format!("{path}, or it may not be seen without GITHUB_TOKEN or a GitHub App"),
+            Self::Token => format!(
+                "{path}, or GITHUB_TOKEN may not see it (it needs read access to the repository's contents and pull requests)"
+            ),
+            Self::App => format!(
+                "{path}, or the GitHub App may not see it (its installation must cover the repository, and it needs read access to contents and pull requests)"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_its_repository() {
+        for (path, repository) in [
+            ("/repos/acme/shop/pulls/7", Some("acme/shop")),
+            ("/repos/acme/shop?x=a/b", Some("acme/shop")),
+            ("/repos/acme/shop", Some("acme/shop")),
+            ("/repos/acme", None),
+            ("/graphql", None),
+            ("/user", None),
+        ] {
+            assert_eq!(repository_in(path), repository, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_none_is_an_error_and_is_not_shown() {
+        let error = bearer(&"canary\nx".into()).unwrap_err().to_string();
+        assert!(error.contains("header") && !error.contains("canary"), "{error}");
+        assert!(!format!("{:?}", bearer(&"canary".into()).unwrap()).contains("canary"));
     }
 }

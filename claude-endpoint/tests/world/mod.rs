@@ -100,6 +100,7 @@ impl World {
                 url: self.github.url(),
                 token: Some(REVIEWER_TOKEN.into()),
                 pacing: Duration::ZERO,
+                ..GithubSettings::default()
             },
             memory: MemorySettings { url: self.memory.url.parse().unwrap(), token: None },
             reviewers: Reviewers::new(vec![Arc::new(reviewer.unwrap().with_cheaper("claude-haiku-5-5"))], ""),

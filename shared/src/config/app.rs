@@ -16,7 +16,14 @@ pub struct AppArgs {
     #[arg(long, env = "GITHUB_APP_ID")]
     pub github_app_id: Option<String>,
     /// The app's private key, PEM
-    #[arg(long, env = "GITHUB_APP_PRIVATE_KEY", hide = true, hide_env_values = true)]
+    // it begins with hyphens, and what is no value is an error that shows it
+    #[arg(
+        long,
+        env = "GITHUB_APP_PRIVATE_KEY",
+        hide = true,
+        hide_env_values = true,
+        allow_hyphen_values = true
+    )]
     pub github_app_private_key: Option<SecretString>,
     /// File with GITHUB_APP_PRIVATE_KEY
     #[arg(long, env = "GITHUB_APP_PRIVATE_KEY_FILE", value_name = "FILE")]

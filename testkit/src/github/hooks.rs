@@ -16,7 +16,7 @@ use super::GitHub;
 use super::answer::{Refusal, Viewer, json_answer, number, text};
 use super::app::App;
 use super::routes::Site;
-use crate::shape::{User, id_of};
+use crate::shape::id_of;
 use crate::webhook::{self, Delivery};
 
 /// Deliveries can be seen and repeated for so long.
@@ -329,10 +329,4 @@ fn status(code: u16) -> &'static str {
         502 => "failed to connect to host",
         _ => "Invalid HTTP Response",
     }
-}
-
-/// The account that stands for an app, if `token` is its.
-pub(crate) fn app_user(hooks: &Hooks, token: &str) -> Option<User> {
-    let app = hooks.app.as_ref()?;
-    app.accepts(token, Timestamp::now()).then(|| User::new(app.login()))
 }

@@ -13,7 +13,10 @@ use serde_json::json;
 
 use super::answer::{Refusal, Viewer, json_answer};
 use super::state::{RepoState, State};
-use super::{comments, files, graphql, hooks, issues, people, pulls, reactions, review_comments, reviews};
+use super::{
+    app, checks, comments, files, graphql, hooks, installations, issues, people, pulls, reactions, review_comments,
+    reviews,
+};
 use crate::control::{Control, lock};
 use crate::shape;
 
@@ -96,6 +99,12 @@ fn rest() -> Router<Site> {
         .route(&at("/commits/{sha}/comments"), get(comments::of_commit).post(comments::on_commit))
         .route(&at("/commits/{sha}/statuses"), get(comments::statuses))
         .route(&at("/statuses/{sha}"), post(comments::set_status))
+        .route(&at("/check-runs"), post(checks::create))
+        .route(&at("/check-runs/{id}"), patch(checks::update))
+        .route(&at("/commits/{sha}/check-runs"), get(checks::list))
+        .route("/app", get(installations::app))
+        .route("/app/installations/{id}/access_tokens", post(installations::token))
+        .route(&at("/installation"), get(installations::of_repository))
         .merge(hook_routes("/repos/{owner}/{name}/hooks/{hook}"))
         .merge(hook_routes("/orgs/{org}/hooks/{hook}"))
         .merge(hook_routes("/app/hook"))
@@ -121,9 +130,7 @@ async fn enter(Shared(site): Shared<Site>, mut request: Request<Body>, next: Nex
     let (entered, count) = {
         let mut state = site.state();
         state.requests += 1;
-        // a GraphQL query is a POST that creates nothing; mutations are counted where they are read
-        let creates = ![Method::GET, Method::HEAD].contains(request.method()) && !is_graphql(request.uri());
-        (admitted(&mut state, request.headers(), creates), state.requests)
+        (admitted(&mut state, &request), state.requests)
     };
     let resource = if is_graphql(request.uri()) { "graphql" } else { "core" };
     let mut answer = match entered {
@@ -134,10 +141,16 @@ async fn enter(Shared(site): Shared<Site>, mut request: Request<Body>, next: Nex
         Err(refusal) => refusal.into_response(),
     };
     common_headers(answer.headers_mut(), count, resource);
+    app::date(&site.state().hooks, answer.headers_mut());
     answer
 }
 
-fn admitted(state: &mut State, headers: &HeaderMap, creates: bool) -> Result<Viewer, Refusal> {
+fn admitted(state: &mut State, request: &Request<Body>) -> Result<Viewer, Refusal> {
+    let (headers, path) = (request.headers(), request.uri().path());
+    // a GraphQL query is a POST that creates nothing; mutations are counted where they are read
+    let creates = ![Method::GET, Method::HEAD].contains(request.method())
+        && !is_graphql(request.uri())
+        && !path.ends_with("/access_tokens");
     if headers.get(header::USER_AGENT).is_none_or(HeaderValue::is_empty) {
         let message = "Request forbidden by administrative rules. Please make sure your request has a User-Agent \
                        header (https://docs.github.com/en/rest/overview/resources-in-the-rest-api#user-agent-required).";
@@ -149,10 +162,11 @@ fn admitted(state: &mut State, headers: &HeaderMap, creates: bool) -> Result<Vie
             let token = value.ok().and_then(|value| value.split_once(' ')).filter(|(scheme, _)| {
                 scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token")
             });
-            let user = token.and_then(|(_, token)| {
-                state.users.get(token.trim()).cloned().or_else(|| hooks::app_user(&state.hooks, token.trim()))
-            });
-            Viewer(Some(user.ok_or_else(|| Refusal::new(401, "Bad credentials"))?))
+            let token = token.map(|(_, token)| token.trim()).unwrap_or_default();
+            Viewer(Some(match state.users.get(token) {
+                Some(user) => user.clone(),
+                None => app::admitted(&state.hooks, token, request.method(), path)?,
+            }))
         }
     };
     if let (Some(user), true) = (&viewer.0, creates) {

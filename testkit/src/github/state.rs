@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::checks::CheckRun;
 use super::diff::{self, FileDiff, Side};
 use super::graphql::Wishes;
 use super::hooks::Hooks;
@@ -256,6 +257,7 @@ pub struct State {
     pub(crate) limits: ContentLimits,
     pub(crate) hooks: Hooks,
     pub(crate) graphql: Wishes,
+    pub(crate) checks: Vec<CheckRun>,
     pub(crate) requests: u64,
     writes: i64,
     ids: u64,

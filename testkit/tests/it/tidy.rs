@@ -103,6 +103,7 @@ fn pure_files_stay_pure() {
         "claude-endpoint/src/anchor.rs",
         "claude-endpoint/src/marker.rs",
         "claude-endpoint/src/render.rs",
+        "claude-endpoint/src/status.rs",
         "ollama-endpoint/src/rank.rs",
         "ollama-endpoint/src/distil.rs",
     ];
