@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::budget::{Budgets, Decision, Estimate, Over};
 use crate::ledger::{Entry, Hold, Ledger, Sum};
@@ -190,6 +191,18 @@ impl Desk {
         reviewer: &dyn Reviewer,
         question: &Question<'_>,
     ) -> Result<Reply, ReviewError> {
+        self.ask_until(errand, reviewer, question, Instant::now() + self.terms.timeout + GRACE).await
+    }
+
+    /// As [`Self::ask`], with a deadline that may be earlier.
+    pub(crate) async fn ask_until(
+        &self,
+        errand: &Errand<'_>,
+        reviewer: &dyn Reviewer,
+        question: &Question<'_>,
+        until: Instant,
+    ) -> Result<Reply, ReviewError> {
+        let until = until.min(Instant::now() + self.terms.timeout + GRACE);
         let tokens = assumed((question.system.len() + question.user.len()) / 4);
         let estimate = self.cost(reviewer, tokens);
         if errand.purpose == Purpose::SecondLook {
@@ -199,7 +212,7 @@ impl Desk {
             }
         }
         let hold = self.ledger.hold_question(errand.delivery, estimate);
-        let answer = tokio::time::timeout(self.terms.timeout + GRACE, reviewer.ask(question)).await;
+        let answer = tokio::time::timeout_at(until, reviewer.ask(question)).await;
         let late = |_| Err(ReviewError::Unusable(TOO_LATE.to_owned()).into());
         let result = answer.unwrap_or_else(late);
         if let Some(entry) = self.entry(errand, reviewer, &result, tokens) {

@@ -26,6 +26,7 @@ pub mod ledger;
 pub mod prices;
 pub mod record;
 pub mod reviewer;
+pub mod second_look;
 pub mod verdict;
 
 pub mod anchor;

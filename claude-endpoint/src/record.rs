@@ -25,7 +25,7 @@ pub type Redact = fn(&str) -> Cow<'_, str>;
 /// Nothing larger is written: a prompt has some hundred kilobytes.
 const LARGEST_FILE: usize = 8 << 20;
 /// Questions of one event, in all of its attempts.
-const MOST_QUESTIONS: usize = 500;
+const MOST_QUESTIONS: u32 = 500;
 /// Recording stops here. Nothing is deleted: the folder is not ours alone.
 const LARGEST_FOLDER: u64 = 1 << 30;
 
@@ -111,14 +111,14 @@ impl Recorder {
             error,
         };
         let purpose = errand.purpose;
-        let numbered = move |folder: &Path| match questions(folder)?.len() {
+        let next = move |folder: &Path| match numbered(folder)?.last().map_or(0, |(number, _)| *number) {
             MOST_QUESTIONS.. => {
                 Err(io::Error::other(format!("{MOST_QUESTIONS} questions are recorded already")))
             }
-            before => Ok(format!("{:02}-{}.json", before + 1, purpose.as_str())),
+            last => Ok(format!("{:02}-{}.json", last + 1, purpose.as_str())),
         };
         match serde_json::to_value(recorded) {
-            Ok(value) => self.write(errand.delivery, value, numbered).await,
+            Ok(value) => self.write(errand.delivery, value, next).await,
             Err(error) => self.failed(&error),
         }
     }
@@ -197,6 +197,10 @@ fn folder_size(folder: &Path) -> io::Result<u64> {
 /// # Errors
 /// The folder cannot be read.
 pub fn questions(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(numbered(folder)?.into_iter().map(|(_, path)| path).collect())
+}
+
+fn numbered(folder: &Path) -> io::Result<Vec<(u32, PathBuf)>> {
     let mut numbered: Vec<(u32, PathBuf)> = Vec::new();
     for file in fs::read_dir(folder)? {
         let path = file?.path();
@@ -208,7 +212,7 @@ pub fn questions(folder: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     numbered.sort();
-    Ok(numbered.into_iter().map(|(_, path)| path).collect())
+    Ok(numbered)
 }
 
 /// A name that stays within its folder, whatever a delivery is called. Different ones stay different as a rule.
@@ -221,22 +225,34 @@ fn file_name(name: &str) -> String {
     }
 }
 
-fn redact_all(value: &mut Value, redact: Redact) {
+/// Takes the secrets out of all texts, and says whether there were any.
+fn redact_all(value: &mut Value, redact: Redact) -> bool {
     match value {
-        Value::String(text) => {
-            if let Cow::Owned(redacted) = redact(text) {
-                *text = redacted;
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| redact_all(item, redact)),
+        Value::String(text) => redact_text(text, redact),
+        Value::Array(items) => items.iter_mut().fold(false, |any, item| redact_all(item, redact) | any),
         Value::Object(fields) => {
-            for (key, mut field) in std::mem::take(fields) {
-                redact_all(&mut field, redact);
-                fields.insert(redact(&key).into_owned(), field);
+            let mut any = false;
+            for (mut key, mut field) in std::mem::take(fields) {
+                any |= redact_text(&mut key, redact) | redact_all(&mut field, redact);
+                fields.insert(key, field);
             }
+            any
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
+}
+
+/// An answer is JSON in a text, whose escapes would hide a secret of several lines.
+fn redact_text(text: &mut String, redact: Redact) -> bool {
+    let inner = text.starts_with('{').then(|| serde_json::from_str::<Value>(text).ok()).flatten();
+    let inside = inner
+        .filter(Value::is_object)
+        .and_then(|mut inner| redact_all(&mut inner, redact).then(|| inner.to_string()));
+    let redacted = inside.as_deref().unwrap_or(text);
+    let redacted = redact(redacted).into_owned();
+    let any = *text != redacted;
+    *text = redacted;
+    any
 }
 
 #[cfg(test)]

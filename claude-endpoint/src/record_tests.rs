@@ -8,7 +8,7 @@ use crate::desk::tests::{Scripted, desk_of, errand, question, reply, terms};
 
 fn redact(text: &str) -> Cow<'_, str> {
     match text.contains("s3cret") {
-        true => text.replace("s3cret", "<redacted:test>").into(),
+        true => text.replace("s3cret", "<redacted:test>").replace("\nBEGIN\nEND\n", "<redacted:key>").into(),
         false => text.into(),
     }
 }
@@ -65,6 +65,17 @@ async fn questions_and_answers_are_kept_without_secrets() {
     assert_eq!((third.purpose, third.reply.is_none(), third.error.is_some()), (Purpose::Review, true, true));
     let input = fs::read_to_string(event.join("input.json")).unwrap();
     assert!(!input.contains("s3cret"), "{input}");
+}
+
+#[tokio::test]
+async fn a_secret_behind_the_escapes_of_an_answer_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let reviewer = Scripted::new("anthropic", "m")
+        .answering(vec![Ok(reply(&json!({"a": [{"b": "s3cret\nBEGIN\nEND\n"}]}).to_string()))]);
+    desk(folder.path()).ask(&errand("d1"), &reviewer, &question(&json!({}))).await.unwrap();
+    let file = fs::read(folder.path().join("d1/01-review.json")).unwrap();
+    let recorded: Recorded = serde_json::from_slice(&file).unwrap();
+    assert_eq!(recorded.reply.unwrap().text, r#"{"a":[{"b":"<redacted:test><redacted:key>"}]}"#);
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use shared::error::chain;
 pub mod anthropic;
 pub mod claude_cli;
 pub mod ollama;
+pub mod replayed;
 
 /// How long a choice stands before it is made again: somebody may log in, or start Ollama.
 const CHOICE_STANDS: Duration = Duration::from_secs(30);

@@ -25,7 +25,7 @@ const ATTEMPTS: u32 = 3;
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Leaves room for the answer in a context window of 200,000 tokens.
-const MOST_TOKENS: usize = 150_000;
+pub(super) const MOST_TOKENS: usize = 150_000;
 /// The one 429 that must not be retried.
 const SPEND_LIMIT: &str = "enforced_spend_limit_reached";
 

@@ -24,7 +24,7 @@ use crate::text::shorten;
 
 const LARGEST_OUTPUT: u64 = 8 * 1024 * 1024;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
-const MOST_TOKENS: usize = 150_000;
+pub(super) const MOST_TOKENS: usize = 150_000;
 /// A subscription's usage limit lasts hours; there is no telling how many.
 const LIMITED_FOR: Duration = Duration::from_secs(15 * 60);
 /// Stands for `@` in what the CLI reads.

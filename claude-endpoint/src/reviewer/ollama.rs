@@ -16,7 +16,7 @@ use crate::text::shorten;
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a machine at home can hold beside the model.
-const MOST_TOKENS: usize = 24_000;
+pub(super) const MOST_TOKENS: usize = 24_000;
 /// Room in the context for the answer; Ollama's own default context would cut the prompt.
 const MOST_OUTPUT_TOKENS: u32 = 6_000;
 const SMALLEST_CONTEXT: usize = 8_192;
