@@ -4,7 +4,7 @@
 //! by strangers, fenced off by a prefix on every line that no text can leave.
 
 use crate::diff::{Diff, File, Hunk, Kind, Line, Unreadable};
-use crate::text::{quoted_block, readable, shorten, visible};
+use crate::text::{code_for_model, line_for_model, prose_for_model, quoted_block, shorten};
 
 /// The stable part: who the model is, how to read the data, what to answer.
 pub const INSTRUCTIONS: &str = include_str!("prompt.md");
@@ -77,7 +77,7 @@ pub fn compose(
     if !left_out.is_empty() {
         user.push_str("\n## Changed, but not shown\n");
         for left in left_out.iter().take(MOST_NAMED) {
-            user.push_str(&format!("| {} ({})\n", visible(&left.path), left.reason));
+            user.push_str(&format!("| {} ({})\n", line_for_model(&left.path), left.reason));
         }
         if left_out.len() > MOST_NAMED {
             user.push_str(&format!("and {} more\n", left_out.len() - MOST_NAMED));
@@ -90,10 +90,15 @@ fn about(change: &Change<'_>) -> String {
     let Change { repository, what, author, .. } = change;
     let text = format!(
         "{}\n\n{}",
-        shorten(&readable(change.title), LONGEST_TITLE),
-        shorten(&readable(change.body), LONGEST_BODY)
+        shorten(&prose_for_model(change.title), LONGEST_TITLE),
+        shorten(&prose_for_model(change.body), LONGEST_BODY)
     );
-    let head = format!("## Change\n| {} in {}, by {}\n", visible(what), visible(repository), visible(author));
+    let head = format!(
+        "## Change\n| {} in {}, by {}\n",
+        line_for_model(what),
+        line_for_model(repository),
+        line_for_model(author)
+    );
     format!("{head}{}\n", quoted_block(text.trim()))
 }
 
@@ -101,7 +106,8 @@ fn known(memories: &[String]) -> String {
     if memories.is_empty() {
         return String::new();
     }
-    let texts = memories.iter().map(|memory| quoted_block(&shorten(&readable(memory), LONGEST_MEMORY)));
+    let texts =
+        memories.iter().map(|memory| quoted_block(&shorten(&prose_for_model(memory), LONGEST_MEMORY)));
     format!("## Memory\n{}\n", texts.collect::<Vec<_>>().join("\n"))
 }
 
@@ -155,7 +161,7 @@ fn select(diff: &Diff, mut room: usize) -> Shown {
 
 /// A file's hunks as far as they fit `room` bytes, and how many did.
 fn render_file(file: &File, room: usize) -> (String, usize) {
-    let mut out = format!("=== {}{}\n", visible(file.path()), origin(file));
+    let mut out = format!("=== {}{}\n", line_for_model(file.path()), origin(file));
     for (shown, hunk) in file.hunks.iter().enumerate() {
         let text = render_hunk(hunk);
         if out.len() + text.len() > room {
@@ -170,7 +176,7 @@ fn origin(file: &File) -> String {
     match (&file.old_path, &file.new_path) {
         (None, _) => " (new)".to_owned(),
         (_, None) => " (deleted)".to_owned(),
-        (Some(old), Some(new)) if old != new => format!(" (was {})", visible(old)),
+        (Some(old), Some(new)) if old != new => format!(" (was {})", line_for_model(old)),
         _ => String::new(),
     }
 }
@@ -178,11 +184,11 @@ fn origin(file: &File) -> String {
 /// `@@ section`, then each line behind its number: `12+added`, `12 context` in the new file's numbers,
 /// `-12 removed` in the old one's.
 fn render_hunk(hunk: &Hunk) -> String {
-    let mut out = format!("@@ {}", visible(&hunk.section));
+    let mut out = format!("@@ {}", line_for_model(&hunk.section));
     out.truncate(out.trim_end().len());
     out.push('\n');
-    for line in &hunk.lines {
-        let text = visible(&line.text);
+    let texts = code_for_model(hunk.lines.iter().map(|line| line.text.as_str()));
+    for (line, text) in hunk.lines.iter().zip(texts) {
         let numbered = match line.kind {
             Kind::Added => format!("{}+{text}\n", line.new_no.unwrap_or_default()),
             Kind::Context => format!("{} {text}\n", line.new_no.unwrap_or_default()),

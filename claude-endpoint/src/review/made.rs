@@ -13,7 +13,7 @@ use crate::marker::Bond;
 use crate::prompt::{Change, LeftOut};
 use crate::render::Frame;
 use crate::reviewer::{Answer, Usage};
-use crate::text::{readable, shorten};
+use crate::text::{line_for_model, memorable, shorten};
 use crate::verdict::{Finding, Review, Severity};
 
 /// The largest memory of one review, in characters.
@@ -143,11 +143,17 @@ pub(super) struct Posted {
 }
 
 impl Made {
-    /// Anchors the findings and words the memory.
-    pub(super) fn new(event: &Envelope, topic: &Topic, asked: Asked, diff: &Diff) -> Self {
+    /// Anchors the findings and words the memory, without what was `recalled` from it.
+    pub(super) fn new(
+        event: &Envelope,
+        topic: &Topic,
+        asked: Asked,
+        diff: &Diff,
+        recalled: &[String],
+    ) -> Self {
         let Asked { reviewer, answer, left_out } = asked;
         let mut review = answer.review;
-        let update = update(event, topic, reviewer, &review);
+        let update = update(event, topic, reviewer, &review, recalled);
         let mut anchored = anchor::anchor(diff, std::mem::take(&mut review.findings));
         let on_commit = topic.subject == COMMIT;
         if on_commit {
@@ -163,7 +169,7 @@ impl Made {
             anchored,
             left_out,
             update,
-            recalled: 0,
+            recalled: recalled.len(),
             recall_error: None,
             milliseconds: BTreeMap::new(),
             posted: None,
@@ -186,14 +192,16 @@ impl Made {
 }
 
 /// The memory of a review. Its id comes from the delivery, so that telling it twice changes nothing.
-fn update(event: &Envelope, topic: &Topic, reviewer: &str, review: &Review) -> Update {
-    let title = readable(&topic.title).replace('\n', " ");
+fn update(event: &Envelope, topic: &Topic, reviewer: &str, review: &Review, recalled: &[String]) -> Update {
+    let line = |text: &str| memorable(text, recalled).replace('\n', " ");
     let head = topic.head.get(..7).unwrap_or(&topic.head);
-    let mut context = format!("Review of {} \"{title}\" at {head}: {}\n", topic.what, review.summary);
-    for Finding { path, line, severity, category, title, .. } in &review.findings {
-        context.push_str(&format!("- {severity} {category} in {path}:{line}: {title}\n"));
+    let (title, summary) = (line(&topic.title), memorable(&review.summary, recalled));
+    let mut context = format!("Review of {} \"{title}\" at {head}: {summary}\n", topic.what);
+    for Finding { path, line: number, severity, category, title, .. } in &review.findings {
+        let (path, title) = (line_for_model(path), line(title));
+        context.push_str(&format!("- {severity} {category} in {path}:{number}: {title}\n"));
     }
-    for memory in &review.remember {
+    for memory in review.remember.iter().map(|memory| line(memory)).filter(|memory| !memory.is_empty()) {
         context.push_str(&format!("- {memory}\n"));
     }
     Update {
