@@ -26,6 +26,8 @@ pub mod anchor;
 pub mod marker;
 pub mod render;
 
+pub mod commands;
+pub mod provenance;
 pub mod redact;
 pub mod text;
 
