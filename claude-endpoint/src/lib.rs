@@ -38,6 +38,8 @@ pub mod render;
 pub mod status;
 pub mod summary;
 
+pub mod commands;
+pub mod provenance;
 pub mod redact;
 pub mod text;
 

@@ -41,8 +41,8 @@ impl Review {
             Ok(asked) => asked,
             Err(stop) => return Err(journey.paid_for(stop).await),
         };
-        let mut made = Made::new(journey.event, topic, asked, diff);
-        (made.recalled, made.recall_error) = (memories.len(), recall_error);
+        let mut made = Made::new(journey.event, topic, asked, diff, &memories);
+        made.recall_error = recall_error;
         Ok(made)
     }
 

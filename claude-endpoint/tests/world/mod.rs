@@ -339,5 +339,5 @@ pub(crate) fn finding(path: &str, line: u32, end_line: u32, quote: &str, severit
 
 pub(crate) fn reply(findings: Vec<Value>) -> Reply {
     Reply::review(json!({"summary": "Adds a search.", "verdict": "request_changes", "findings": findings,
-                         "remember": ["Money is in cents"]}))
+                         "remember": ["Money is in cents", "Searches are paged"]}))
 }
