@@ -23,6 +23,9 @@ pub struct State {
     pub head: String,
     /// Reviews since a person last asked for one.
     pub rounds: u32,
+    /// Files of that head that were not reviewed, or not whole.
+    #[serde(default)]
+    pub gaps: usize,
     /// Who paused the reviews, if somebody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,

@@ -49,6 +49,11 @@ impl Fingerprint {
         self.place
     }
 
+    /// What kind of thing it is.
+    pub fn category(&self) -> Category {
+        self.category
+    }
+
     /// Whether both mean the same defect: the same line, and the same rule or, since a model may name a rule anew, the
     /// same category.
     pub fn is_same(&self, other: &Self) -> bool {

@@ -30,6 +30,11 @@ pub mod second_look;
 pub mod verdict;
 
 pub mod anchor;
+pub mod examine;
+pub mod sift;
+pub mod report;
+pub mod commands;
+pub mod provenance;
 pub mod earlier;
 pub mod fingerprint;
 pub mod marker;

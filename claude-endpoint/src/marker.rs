@@ -40,6 +40,13 @@ pub struct Mark {
     pub note: String,
 }
 
+impl Mark {
+    /// Whether it was made for this delivery.
+    pub fn is_of(&self, delivery: &str) -> bool {
+        self.delivery == plain(delivery)
+    }
+}
+
 impl Marker {
     /// Keys of their own, derived from the signing keys.
     pub fn new(keys: &SigningKeys) -> Self {
@@ -56,6 +63,11 @@ impl Marker {
             .unwrap_or_default();
         let note = if note.is_empty() { String::new() } else { format!(" note={note}") };
         format!("{START}delivery={delivery} head={}{note} mac={mac}{END}", bond.head)
+    }
+
+    /// Whether the body looks like one of ours, proven or not: nobody has a reason to write this by hand.
+    pub fn is_like_ours(&self, body: &str) -> bool {
+        body.contains(START)
     }
 
     /// Whether the body carries a marker of ours for this commit, whichever delivery it was made for.

@@ -25,6 +25,19 @@ pub fn comment(comment: &InlineComment, marker: &str) -> String {
     format!("{}\n\n{marker}", shorten(&parts.join("\n\n"), LONGEST_COMMENT))
 }
 
+/// The text of a comment on a file.
+pub fn on_file(kept: &Kept, marker: &str) -> String {
+    let text = format!("{}{}", headline(kept).trim_start(), details(kept));
+    format!("{}\n\n{marker}", shorten(text.trim_end(), LONGEST_COMMENT))
+}
+
+/// The body of a review that only brings comments on lines: the summary stands elsewhere.
+pub fn later(comments: usize, head: &str, summary: &str, marker: &str) -> String {
+    let head = head.get(..7).unwrap_or(head);
+    let news = if comments == 1 { "1 new finding".to_owned() } else { format!("{comments} new findings") };
+    format!("{news} in {head}. [Where the review stands]({summary})\n\n{marker}")
+}
+
 /// The findings that have no comment of their own, with their details as far as there is room (in characters). What does
 /// not fit is reduced to its headline, never dropped.
 pub fn findings(kept: &[Kept], room: usize) -> String {

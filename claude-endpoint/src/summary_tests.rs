@@ -130,6 +130,7 @@ fn state(findings: usize, hunks: usize) -> State {
     State {
         head: "18be027a1a547219327de627f5f81533f432e0f2".into(),
         rounds: 3,
+        gaps: 1,
         paused: Some("ann".into()),
         findings: (0..findings)
             .map(|n| told(1, &format!("finding {n}"), Standing::Open, Some("u")))

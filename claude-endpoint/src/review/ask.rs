@@ -1,49 +1,62 @@
-//! recall → ask: from the diff to a review, and what the questions cost.
+//! recall → examine: from what is known about a change to a review, and what the questions cost.
 
-use shared::event::Envelope;
 use shared::memory::Hit;
 
 use super::ending::{self, Stop};
-use super::made::{Asked, Made, Topic};
+use super::made::{Made, Topic};
 use super::{Journey, Review};
-use crate::desk::{Chosen, Errand, NotAsked, Purpose};
+use crate::desk::{Errand, NotAsked, Purpose};
 use crate::diff::{self, Diff};
+use crate::examine::{Extent, Inputs, NotExamined, examine};
 use crate::memory::MemoryError;
-use crate::reviewer::{Question, ReviewError};
-use crate::{prompt, verdict};
+use crate::reviewer::ReviewError;
 
 /// Memories in one prompt.
 const MOST_MEMORIES: usize = 8;
-/// In tokens; a model that finds this too long is not asked with less.
-const SMALLEST_BUDGET: usize = 8_000;
-/// Room for fifty findings; an answer that is cut off is not a review.
-const MOST_OUTPUT_TOKENS: u32 = 32_000;
 /// Answers of no use after which an event ends: each was paid for.
 const MOST_PAID: u32 = 4;
 
 impl Review {
-    /// Asks with what is known about the change.
-    pub(super) async fn ask(
+    /// Reviews the change with what is known about it, and keeps the result.
+    pub(super) async fn make(
         &self,
         journey: &mut Journey<'_>,
         topic: &Topic,
-        diff: &Diff,
+        mut inputs: Inputs,
     ) -> Result<Made, Stop> {
-        let recalling = self.recall(topic, diff, &journey.event.id);
+        let recalling = self.recall(topic, &inputs.diff, &journey.event.id);
         let recalled = journey.steps.run("recall", "memory recalled", recalling).await;
-        let (memories, recall_error) = match recalled {
-            Ok(memories) => (memories, None),
+        let recall_error = match recalled {
+            Ok(memories) => {
+                inputs.background.memories = memories;
+                None
+            }
             // a review without memories is better than none
-            Err(error) => (Vec::new(), Some(error.to_string())),
+            Err(error) => Some(error.to_string()),
         };
-        let asking = self.question(journey.event, topic, &memories, diff);
-        let asked = match journey.steps.run("ask", "review made", asking).await {
-            Ok(asked) => asked,
-            Err(stop) => return Err(journey.paid_for(stop).await),
+        let subject = topic.subject.as_str();
+        let delivery = &journey.event.id;
+        let errand =
+            Errand { delivery, repository: journey.repository, subject, purpose: Purpose::Review };
+        self.desk.record(delivery, "inputs", &inputs).await;
+        let examining = examine(&self.desk, &errand, &inputs);
+        let examined = match journey.steps.run("ask", "review made", examining).await {
+            Ok(examined) => examined,
+            Err(error) => return Err(journey.not_examined(error).await),
         };
-        let mut made = Made::new(journey.event, topic, asked, diff, &memories);
+        self.desk.record(delivery, "result", &examined).await;
+        let mut made = Made::new(journey.event, topic, &inputs, examined);
         made.recall_error = recall_error;
+        journey.keep(Some(&mut made)).await?;
         Ok(made)
+    }
+
+    pub(super) fn extent(&self) -> Extent {
+        Extent {
+            token_budget: self.limits.token_budget,
+            most_prompts: self.limits.most_prompts,
+            second_look: self.desk.takes_second_looks(),
+        }
     }
 
     /// What is known about the change; not what this very event has just told the memory.
@@ -52,71 +65,28 @@ impl Review {
         let query = std::iter::once(topic.title.as_str()).chain(paths).collect::<Vec<_>>().join(" ");
         let hits = self.memory.recall(&topic.repository, &query, MOST_MEMORIES).await?;
         let news = hits.into_iter().filter(|hit| hit.source.delivery.as_deref() != Some(delivery));
-        let told = |hit: Hit| format!("{} ({}): {}", hit.kind, hit.created_at.strftime("%Y-%m-%d"), hit.text);
-        Ok(news.map(told).collect())
-    }
-
-    /// One question; with half the budget again where the model finds it too long.
-    async fn question(
-        &self,
-        event: &Envelope,
-        topic: &Topic,
-        memories: &[String],
-        diff: &Diff,
-    ) -> Result<Asked, Stop> {
-        let subject = topic.bond().subject;
-        let errand =
-            Errand { delivery: &event.id, repository: &topic.repository, subject, purpose: Purpose::Review };
-        let most = self.limits.token_budget.min(self.desk.most_tokens().await.map_err(Stop::NoReviewer)?);
-        let compose = |budget| {
-            let prompt = prompt::compose(&topic.change(), memories, diff, budget);
-            prompt.map_err(|left_out| Stop::Finish(ending::nothing_to_review(&left_out)))
-        };
-        let mut prompt = compose(most)?;
-        let tokens = (prompt.system.len() + prompt.user.len()) / 4;
-        let Chosen { reviewer, label, hold: _hold } = self.desk.choose(&errand, tokens).await?;
-        let schema = verdict::schema();
-        let mut budget = most.min(reviewer.most_tokens());
-        if budget < most {
-            prompt = compose(budget)?;
-        }
-        loop {
-            let question = Question {
-                system: prompt.system,
-                user: &prompt.user,
-                schema: &schema,
-                check: &|text| verdict::parse(text).map(drop),
-                most_output_tokens: MOST_OUTPUT_TOKENS,
-            };
-            match self.desk.ask(&errand, &*reviewer, &question).await {
-                Ok(reply) => {
-                    let unusable = |reason| Stop::Ask(ReviewError::Unusable(reason));
-                    let review = verdict::parse(&reply.text).map_err(unusable)?;
-                    let (reviewer, left_out) = (reviewer.name(), prompt.left_out);
-                    return Ok(Asked { reviewer, label, reply, review, left_out });
-                }
-                Err(ReviewError::TooLarge(_)) if budget > SMALLEST_BUDGET => budget /= 2,
-                Err(error) => return Err(Stop::Ask(error)),
-            }
-            prompt = compose(budget)?;
-        }
+        Ok(news.map(|hit| told(&hit)).collect())
     }
 }
 
-impl From<NotAsked> for Stop {
-    fn from(reason: NotAsked) -> Self {
-        match reason {
-            NotAsked::NoReviewer(reason) => Self::NoReviewer(reason),
-            NotAsked::OverBudget(reason) => Self::Finish(ending::over_budget(&reason)),
-        }
-    }
+/// A memory as the model reads it.
+pub(super) fn told(hit: &Hit) -> String {
+    format!("{} ({}): {}", hit.kind, hit.created_at.strftime("%Y-%m-%d"), hit.text)
 }
 
 impl Journey<'_> {
-    /// Counts an answer of no use, which was paid for all the same; the last one ends the event. An operator who sends
-    /// it again pays anew.
-    async fn paid_for(&mut self, stop: Stop) -> Stop {
-        let Stop::Ask(ReviewError::Unusable(reason)) = stop else { return stop };
+    /// Why nothing was made. An answer of no use was paid for all the same, so it is counted; the last one ends the
+    /// event. An operator who sends it again pays anew.
+    async fn not_examined(&mut self, error: NotExamined) -> Stop {
+        let reason = match error {
+            NotExamined::Nothing(left_out) => return Stop::Finish(ending::nothing_to_review(&left_out)),
+            NotExamined::NotAsked(NotAsked::NoReviewer(reason)) => return Stop::NoReviewer(reason),
+            NotExamined::NotAsked(NotAsked::OverBudget(reason)) => {
+                return Stop::Finish(ending::skipped(format!("not reviewed: {reason}")));
+            }
+            NotExamined::Ask(ReviewError::Unusable(reason)) => reason,
+            NotExamined::Ask(error) => return Stop::Ask(error),
+        };
         self.paid += 1;
         let is_last = self.paid >= MOST_PAID;
         if is_last {

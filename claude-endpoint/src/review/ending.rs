@@ -9,14 +9,18 @@ use shared::outcome::State;
 use super::Review;
 use super::made::Made;
 use super::steps::Steps;
+use crate::earlier;
+use crate::examine::Examined;
 use crate::github::GithubError;
 use crate::prompt::LeftOut;
 use crate::reviewer::ReviewError;
+use crate::status::Came;
 
 /// Attempts after which a refusal of GitHub is believed; a new pull request may be unknown for a moment.
 const MOST_REFUSED: u32 = 4;
 /// Attempts after which an answer that cannot be used will not get better; about a quarter of an hour.
 const MOST_UNEXPECTED: u32 = 10;
+const NOT_POSTED: &str = "made and remembered, not posted: set GITHUB_TOKEN, or GITHUB_APP_ID with its key";
 
 /// What became of telling the memory.
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub(super) enum Remembered {
 pub(super) enum Stop {
     /// There is nothing more to do.
     Finish(Finish),
+    /// This head was reviewed before, and this is what it came to.
+    Already(Finish, Came),
     /// It may go better later.
     Retry(String),
     /// It never will.
@@ -55,7 +61,7 @@ impl From<GithubError> for Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Finish(finish) => f.write_str(&finish.summary),
+            Self::Finish(finish) | Self::Already(finish, _) => f.write_str(&finish.summary),
             Self::Retry(text) | Self::Dead(text) | Self::NoReviewer(text) => f.write_str(text),
             Self::Github(error) => error.fmt(f),
             Self::Ask(error) => error.fmt(f),
@@ -68,13 +74,13 @@ impl Review {
     /// attempt, so that a single bad pull request cannot hold up the others.
     pub(super) async fn verdict(&self, stop: Stop, attempt: u32) -> Verdict {
         match stop {
-            Stop::Finish(finish) => done(finish),
+            Stop::Finish(finish) | Stop::Already(finish, _) => done(finish),
             Stop::Retry(error) => Verdict::Retry { error, after: None },
             Stop::Dead(error) => Verdict::Dead { error },
             Stop::NoReviewer(reason) => Verdict::Away { reason },
             Stop::Ask(ReviewError::Retry { reason, after }) => Verdict::Retry { error: reason, after },
             Stop::Ask(ReviewError::Away { reason, hold }) => {
-                self.desk.reviewers().gone(hold).await;
+                self.reviewers.gone(hold).await;
                 Verdict::Away { reason }
             }
             Stop::Ask(ReviewError::Unusable(error)) => Verdict::Retry { error, after: None },
@@ -122,17 +128,33 @@ pub(super) fn skipped(reason: impl Into<String>) -> Finish {
     Finish::new(State::Skipped.as_str(), reason)
 }
 
-pub(super) fn over_budget(reason: &str) -> Finish {
-    skipped(format!("not reviewed, since {reason}"))
+pub(super) fn superseded(newer: &str) -> Finish {
+    let short = newer.get(..7).unwrap_or(newer);
+    let mut finish =
+        Finish::new(State::Superseded.as_str(), format!("the pull request has a newer head, {short}"));
+    finish.detail.insert("newer_head".to_owned(), newer.into());
+    finish
 }
 
-pub(super) fn superseded(head: &str) -> Finish {
-    let head = head.get(..7).unwrap_or(head);
-    Finish::new(State::Superseded.as_str(), format!("the pull request has a newer head, {head}"))
+pub(super) fn already(url: String, state: &earlier::State) -> Stop {
+    let finish =
+        Finish { url: Some(url), ..Finish::new(State::Completed.as_str(), "this head is already reviewed") };
+    Stop::Already(finish, came(state))
 }
 
-pub(super) fn already(url: String) -> Finish {
-    Finish { url: Some(url), ..Finish::new(State::Completed.as_str(), "this head is already reviewed") }
+/// What the status of a reviewed head says: earlier findings that are open count as well.
+pub(super) fn came(state: &earlier::State) -> Came {
+    let open = state.open().map(|told| told.severity).sum();
+    Came::Reviewed { open, gaps: state.gaps, lacking: vec![] }
+}
+
+/// Why there will be no review, where trying again would not help.
+pub(super) fn final_reason(stop: &Stop) -> Option<String> {
+    match stop {
+        Stop::Dead(reason) => Some(reason.clone()),
+        Stop::Ask(error @ (ReviewError::NoReview(_) | ReviewError::TooLarge(_))) => Some(error.to_string()),
+        _ => None,
+    }
 }
 
 pub(super) fn nothing_to_review(left_out: &[LeftOut]) -> Finish {
@@ -152,62 +174,101 @@ pub(super) fn nothing_to_review(left_out: &[LeftOut]) -> Finish {
 }
 
 /// The outcome of a review that was made. It is complete only if all of it was done.
-pub(super) fn finish(made: &Made, steps: &Steps, can_post: bool, remembered: &Remembered) -> Finish {
-    let (inline, total) = (made.anchored.inline.len(), made.findings().count());
-    let mut parts = vec![match total {
-        0 => "reviewed, no findings".to_owned(),
-        1 => "reviewed, 1 finding".to_owned(),
-        _ => format!("reviewed, {total} findings"),
-    }];
+pub(super) fn finish(made: &Made, steps: &Steps, posting: Posting, remembered: &Remembered) -> Finish {
+    let mut parts = vec![found(made)];
+    parts.extend(made.examined.label.clone());
     let mut missing = Vec::new();
-    match &made.posted {
-        Some(posted) if posted.refused_inline => {
+    match (&made.posted, posting) {
+        (Some(posted), _) if posted.refused_inline => {
             parts.push("GitHub refused the inline comments, so all findings stand in the body".to_owned());
         }
-        Some(_) => {}
-        None if !made.is_worth_posting() => parts.push("nothing worth a comment".to_owned()),
-        None if can_post => {}
-        None => missing.push("made and remembered, not posted: set GITHUB_TOKEN".to_owned()),
+        (Some(_), _) | (None, Posting::Wanted) => {}
+        (None, Posting::NotWorthIt) => parts.push("nothing worth a comment".to_owned()),
+        (None, Posting::Impossible) => missing.push(NOT_POSTED.to_owned()),
     }
-    let gaps = made.left_out.iter().filter(|left| left.is_gap).count();
-    if gaps > 0 {
-        missing.push(format!("{gaps} files were not reviewed, or not whole"));
+    match made.gaps() {
+        0 => {}
+        1 => missing.push("1 file was not reviewed, or not whole".to_owned()),
+        gaps => missing.push(format!("{gaps} files were not reviewed, or not whole")),
     }
-    match remembered {
-        Remembered::Told => {}
-        Remembered::Queued => parts.push("the memory is told later".to_owned()),
-        Remembered::Refused(error) => missing.push(format!("not remembered: {error}")),
-    }
+    let word = match remembered {
+        Remembered::Told => "told",
+        Remembered::Queued => {
+            parts.push("the memory is told later".to_owned());
+            "queued"
+        }
+        Remembered::Refused(error) => {
+            missing.push(format!("not remembered: {error}"));
+            "refused"
+        }
+    };
     let state = if missing.is_empty() { State::Completed } else { State::Partial };
     parts.append(&mut missing);
     let mut finish = Finish::new(state.as_str(), parts.join("; "));
     finish.url = made.posted.as_ref().map(|posted| posted.url.clone());
-    finish.detail = detail(made, steps, inline, total);
-    let word = match remembered {
-        Remembered::Told => "told",
-        Remembered::Queued => "queued",
-        Remembered::Refused(_) => "refused",
-    };
+    finish.detail = detail(made, steps);
     finish.detail.insert("remembered".to_owned(), word.into());
     finish
 }
 
-fn detail(made: &Made, steps: &Steps, inline: usize, total: usize) -> Map<String, Value> {
+/// Whether a review can and should be posted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Posting {
+    /// It should be.
+    Wanted,
+    /// Nothing in it is bad enough.
+    NotWorthIt,
+    /// There is nobody as whom to post.
+    Impossible,
+}
+
+fn found(made: &Made) -> String {
+    let mut words = match made.findings().count() {
+        0 => "reviewed, no findings".to_owned(),
+        1 => "reviewed, 1 finding".to_owned(),
+        total => format!("reviewed, {total} findings"),
+    };
+    let Examined { fixed, repeated, settled, .. } = &made.examined;
+    if !fixed.is_empty() {
+        words.push_str(&format!(", {} fixed", fixed.len()));
+    }
+    if repeated + settled > 0 {
+        words.push_str(&format!(", {} not told again", repeated + settled));
+    }
+    words
+}
+
+fn detail(made: &Made, steps: &Steps) -> Map<String, Value> {
     let mut milliseconds = made.milliseconds.clone();
     milliseconds.extend(steps.milliseconds().clone());
+    let examined = &made.examined;
+    let (inline, on_files) = (examined.anchored.inline.len(), examined.anchored.file.len());
     let detail = json!({
-        "reviewer": made.reviewer,
-        "model": made.model,
-        "instead": made.label,
-        "verdict": made.review.opinion,
+        "reviewer": examined.reviewer,
+        "model": examined.model,
+        "model_instead": examined.label,
+        "verdict": examined.review.opinion,
         "head_sha": made.head,
         "posted": made.posted.is_some(),
-        "findings": {"total": total, "inline": inline, "body": total - inline},
-        "tokens": {"input": made.usage.input_tokens, "output": made.usage.output_tokens, "cached": made.usage.cached_tokens},
+        "provenance": made.provenance,
+        "round": made.state.rounds,
+        "findings": {
+            "total": made.findings().count(), "inline": inline, "file": on_files,
+            "body": examined.anchored.body.len(), "fixed": examined.fixed.len(),
+            "told_before": examined.repeated, "about_reviewed_code": examined.settled,
+            "open": made.state.open().count(), "threads_resolved": made.resolved,
+        },
+        "second_look": examined.second_look,
+        "questions": examined.questions,
+        "tokens": {
+            "input": examined.usage.input_tokens, "output": examined.usage.output_tokens,
+            "cached": examined.usage.cached_tokens,
+        },
+        "prompt_overhead_percent": examined.overhead.percent(),
         "milliseconds": milliseconds,
         "recalled": made.recalled,
         "recall_error": made.recall_error,
-        "not_reviewed": not_reviewed(&made.left_out),
+        "not_reviewed": not_reviewed(&examined.left_out),
     });
     match detail {
         Value::Object(map) => map.into_iter().filter(|(_, value)| !value.is_null()).collect(),

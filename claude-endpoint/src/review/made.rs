@@ -6,20 +6,25 @@ use serde::{Deserialize, Serialize};
 use shared::event::{Envelope, Push};
 use shared::memory::Update;
 
-use crate::anchor::{self, Anchored};
+use crate::anchor::{Anchored, InlineComment, Kept};
 use crate::diff::Diff;
-use crate::github::Pull;
+use crate::earlier::{Standing, State, Told};
+use crate::examine::{Examined, Extent, Inputs};
+use crate::github::{Pull, Thread};
 use crate::marker::Bond;
-use crate::prompt::{Change, LeftOut};
-use crate::render::Frame;
-use crate::reviewer::{Reply, Usage};
-use crate::text::{readable, shorten};
-use crate::verdict::{Finding, Review, Severity};
+use crate::project::Project;
+use crate::prompt::{Background, LeftOut};
+use crate::provenance::Provenance;
+use crate::summary::{self, Frame};
+use crate::text::{line_for_model, memorable, shorten};
+use crate::verdict::{Finding, Severity};
 
 /// The largest memory of one review, in characters.
 const LONGEST_MEMORY: usize = 6_000;
 /// The subject of a pushed commit.
-const COMMIT: &str = "commit";
+pub(super) const COMMIT: &str = "commit";
+/// Comments on files, which are made one by one; what is beyond stands in the body.
+const MOST_ON_FILES: usize = 5;
 
 /// As in [`Bond::subject`].
 pub(super) fn subject_of_pull(number: u64) -> String {
@@ -32,7 +37,7 @@ pub(super) struct Topic {
     pub(super) repository: String,
     pub(super) head: String,
     /// As in [`Bond::subject`].
-    subject: String,
+    pub(super) subject: String,
     what: String,
     author: String,
     pub(super) title: String,
@@ -75,9 +80,28 @@ impl Topic {
         Bond { repository: &self.repository, subject: &self.subject, head: &self.head }
     }
 
-    pub(super) fn change(&self) -> Change<'_> {
-        let Self { repository, what, author, title, body, .. } = self;
-        Change { repository, what, author, title, body }
+    /// What a review of it is made from.
+    pub(super) fn inputs(
+        &self,
+        diff: Diff,
+        background: Background,
+        state: State,
+        settings: Option<String>,
+        limits: Extent,
+    ) -> Inputs {
+        Inputs {
+            repository: self.repository.clone(),
+            head: self.head.clone(),
+            what: self.what.clone(),
+            author: self.author.clone(),
+            title: self.title.clone(),
+            body: self.body.clone(),
+            diff,
+            background,
+            state,
+            settings,
+            limits,
+        }
     }
 }
 
@@ -97,45 +121,47 @@ struct Author {
     name: String,
 }
 
-/// A review, who made it and from which answer, and what it does not cover.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) reviewer: &'static str,
-    /// Why it is not the usual model.
-    pub(super) label: Option<String>,
-    pub(super) reply: Reply,
-    pub(super) review: Review,
-    pub(super) left_out: Vec<LeftOut>,
-}
-
 /// What an attempt leaves to the next one: the checkpoint.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Progress<M> {
     /// Answers that were paid for and of no use.
     pub(super) paid: u32,
     pub(super) made: Option<M>,
 }
 
+impl<M> Default for Progress<M> {
+    fn default() -> Self {
+        Self { paid: 0, made: None }
+    }
+}
+
 /// A finished review, ready to be posted and remembered.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Made {
+    pub(super) repository: String,
     pub(super) head: String,
-    pub(super) reviewer: String,
-    pub(super) model: String,
-    pub(super) label: Option<String>,
-    pub(super) usage: Usage,
-    /// Its findings are in `anchored`.
-    pub(super) review: Review,
-    /// For a commit, where nothing is inline.
-    on_commit: bool,
-    pub(super) anchored: Anchored,
-    pub(super) left_out: Vec<LeftOut>,
+    pub(super) examined: Examined,
+    /// What the summary will keep.
+    pub(super) state: State,
+    /// Whose change it is.
+    pub(super) provenance: Option<Provenance>,
+    /// What the summary says beside the review.
+    pub(super) notes: Vec<String>,
     /// What the memory is told.
     pub(super) update: Update,
     pub(super) recalled: usize,
     pub(super) recall_error: Option<String>,
     pub(super) milliseconds: BTreeMap<String, u64>,
     pub(super) posted: Option<Posted>,
+    /// Comments on files are being made.
+    pub(super) files_begun: bool,
+    /// How many of them are there.
+    pub(super) files_told: usize,
+    /// Threads whose finding is fixed.
+    pub(super) to_resolve: Vec<String>,
+    pub(super) resolved: usize,
+    /// Everything stands on GitHub.
+    pub(super) is_published: bool,
 }
 
 /// What stands on GitHub.
@@ -147,58 +173,115 @@ pub(super) struct Posted {
 }
 
 impl Made {
-    /// Anchors the findings and words the memory.
-    pub(super) fn new(event: &Envelope, topic: &Topic, asked: Asked, diff: &Diff) -> Self {
-        let Asked { reviewer, label, reply, mut review, left_out } = asked;
-        let update = update(event, topic, reviewer, &review);
-        let mut anchored = anchor::anchor(diff, std::mem::take(&mut review.findings));
-        let on_commit = topic.subject == COMMIT;
-        if on_commit {
-            anchored = Anchored { inline: vec![], body: anchored.into_body() };
+    /// What was examined, as it will be told and remembered.
+    pub(super) fn new(event: &Envelope, topic: &Topic, inputs: &Inputs, mut examined: Examined) -> Self {
+        let update = update(event, topic, &examined, &inputs.background.memories);
+        match topic.subject == COMMIT {
+            true => examined.demote(0, 0),
+            false => examined.demote(usize::MAX, MOST_ON_FILES),
         }
+        let mut state = inputs.state.clone();
+        state.advance(&topic.head, &examined.fixed, examined.told.clone(), examined.hunks.clone());
+        state.gaps = gaps(&examined.left_out);
         Self {
+            repository: topic.repository.clone(),
             head: topic.head.clone(),
-            reviewer: reviewer.to_owned(),
-            model: reply.model,
-            label,
-            usage: reply.usage,
-            review,
-            on_commit,
-            anchored,
-            left_out,
+            recalled: inputs.background.memories.len(),
+            examined,
+            state,
+            provenance: None,
+            notes: vec![],
             update,
-            recalled: 0,
             recall_error: None,
             milliseconds: BTreeMap::new(),
             posted: None,
+            files_begun: false,
+            files_told: 0,
+            to_resolve: vec![],
+            resolved: 0,
+            is_published: false,
         }
     }
 
+    /// What only a pull request has: its project's words, its author's kind, the threads of what is fixed.
+    pub(super) fn note(&mut self, project: &Project, from: Provenance, threads: &[Thread]) {
+        self.notes.extend(project.trouble.clone());
+        self.provenance = Some(from);
+        let fixed: Vec<&str> =
+            self.examined.fixed.iter().filter_map(|&index| self.state.findings.get(index)?.url.as_deref()).collect();
+        let is_fixed = |thread: &&Thread| {
+            let first = thread.comments.first();
+            !thread.is_resolved && first.is_some_and(|first| fixed.contains(&first.url.as_str()))
+        };
+        self.to_resolve = threads.iter().filter(is_fixed).map(|thread| thread.id.clone()).collect();
+    }
+
+    fn anchored(&self) -> &Anchored {
+        &self.examined.anchored
+    }
+
+    /// The comments on lines.
+    pub(super) fn inline(&self) -> impl Iterator<Item = (&InlineComment, &Told)> {
+        self.anchored().inline.iter().zip(&self.examined.told)
+    }
+
+    /// The comments on files.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&Kept, &Told)> {
+        let before = self.anchored().inline.len();
+        self.anchored().file.iter().zip(self.examined.told.iter().skip(before))
+    }
+
     pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
-        let inline = self.anchored.inline.iter().map(|comment| &comment.finding);
-        inline.chain(self.anchored.body.iter().map(|kept| &kept.finding))
+        let inline = self.anchored().inline.iter().map(|comment| &comment.finding);
+        inline.chain(self.anchored().file.iter().chain(&self.anchored().body).map(|kept| &kept.finding))
     }
 
-    /// A pull request is always told; a pushed commit only of what is major or worse.
-    pub(super) fn is_worth_posting(&self) -> bool {
-        !self.on_commit || self.findings().any(|finding| finding.severity <= Severity::Major)
+    /// GitHub takes none of the places: all is told in the body.
+    pub(super) fn give_up_inline(&mut self) {
+        self.examined.demote(0, usize::MAX);
+        for told in self.examined.told.iter().filter(|told| !told.has_comment) {
+            let kept = self.state.findings.iter_mut().rev().find(|kept| kept.fingerprint == told.fingerprint);
+            if let Some(kept) = kept.filter(|kept| kept.standing == Standing::Open) {
+                kept.has_comment = false;
+            }
+        }
     }
 
-    pub(super) fn frame<'a>(&'a self, marker: &'a str) -> Frame<'a> {
-        let model = self.label.as_deref().unwrap_or(&self.model);
-        Frame { head: &self.head, model, left_out: &self.left_out, marker }
+    /// The summary, or a comment on a commit.
+    pub(super) fn body(&self, state: Option<&State>, markers: &str) -> String {
+        let Examined { review, anchored, left_out, model, label, .. } = &self.examined;
+        let (head, label, notes) = (self.head.as_str(), label.as_deref(), self.notes.as_slice());
+        summary::body(review, &anchored.body, state, Frame { head, model, label, notes, left_out, markers })
+    }
+
+    /// Files that a reviewer would have wanted to see, and did not see, or not whole.
+    pub(super) fn gaps(&self) -> usize {
+        gaps(&self.examined.left_out)
+    }
+
+    /// A pull request is always told; a pushed commit only of what is bad enough.
+    pub(super) fn is_worth_a_comment(&self, from: Severity) -> bool {
+        self.findings().any(|finding| finding.severity <= from)
     }
 }
 
-/// The memory of a review. Its id comes from the delivery, so that telling it twice changes nothing.
-fn update(event: &Envelope, topic: &Topic, reviewer: &str, review: &Review) -> Update {
-    let title = readable(&topic.title).replace('\n', " ");
+fn gaps(left_out: &[LeftOut]) -> usize {
+    left_out.iter().filter(|left| left.is_gap).count()
+}
+
+/// The memory of a review, without what was recalled for it. Its id comes from the delivery, so that telling it twice
+/// changes nothing.
+fn update(event: &Envelope, topic: &Topic, examined: &Examined, recalled: &[String]) -> Update {
+    let review = &examined.review;
+    let line = |text: &str| memorable(text, recalled).replace('\n', " ");
+    let title = line_for_model(&topic.title);
     let head = topic.head.get(..7).unwrap_or(&topic.head);
-    let mut context = format!("Review of {} \"{title}\" at {head}: {}\n", topic.what, review.summary);
-    for Finding { path, line, severity, category, title, .. } in &review.findings {
-        context.push_str(&format!("- {severity} {category} in {path}:{line}: {title}\n"));
+    let mut context = format!("Review of {} \"{title}\" at {head}: {}\n", topic.what, line(&review.summary));
+    for Told { path, line: number, severity, fingerprint, title, .. } in &examined.told {
+        let (path, category) = (line_for_model(path), fingerprint.category());
+        context.push_str(&format!("- {severity} {category} in {path}:{number}: {}\n", line(title)));
     }
-    for memory in &review.remember {
+    for memory in review.remember.iter().map(|memory| line(memory)).filter(|memory| !memory.is_empty()) {
         context.push_str(&format!("- {memory}\n"));
     }
     Update {
@@ -206,7 +289,7 @@ fn update(event: &Envelope, topic: &Topic, reviewer: &str, review: &Review) -> U
         repository: topic.repository.clone(),
         context: shorten(context.trim_end(), LONGEST_MEMORY),
         kind: Some("review".to_owned()),
-        agent: Some(format!("claude-endpoint/{reviewer}")),
+        agent: Some(format!("claude-endpoint/{}", examined.reviewer)),
         branch: Some(topic.branch.clone()),
         event_type: Some(event.event.clone()),
         url: topic.url.clone(),

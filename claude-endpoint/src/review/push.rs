@@ -4,17 +4,28 @@ use queue::Finish;
 use serde::Deserialize;
 use shared::event::Push;
 
-use super::ending::{self, Stop};
-use super::made::{HeadCommit, Made, Posted, Topic};
+use super::ending::{self, Posting, Stop};
+use super::made::{COMMIT, HeadCommit, Made, Posted, Topic};
 use super::{Journey, Review};
+use crate::earlier::State;
 use crate::github::GithubError;
-use crate::summary;
+use crate::marker::Bond;
+use crate::prompt::{Background, Commit};
 
 const REWRITTEN: &str = "history was rewritten, and GitHub no longer knows what was there before";
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Payload {
     head_commit: Option<HeadCommit>,
+    #[serde(default)]
+    commits: Vec<PushedCommit>,
+}
+
+/// One of the pushed commits, of which GitHub tells up to 2,048.
+#[derive(Deserialize)]
+struct PushedCommit {
+    id: String,
+    message: String,
 }
 
 impl Review {
@@ -28,36 +39,54 @@ impl Review {
         if let Some(reason) = not_wanted(push, default_branch) {
             return Ok(ending::skipped(reason));
         }
-        let payload: Option<Payload> = serde_json::from_str(journey.event.payload.get()).ok();
-        let head = payload.and_then(|payload| payload.head_commit).unwrap_or_default();
-        let topic = Topic::of_push(journey.repository, push, default_branch, &head);
         let mut made = match made_before {
             Some(made) => made,
-            None => {
-                let range = self.github.range_diff(journey.repository, &push.before, &push.after);
-                match self.make(journey, &topic, range).await {
-                    Err(Stop::Github(GithubError::NotFound(_))) if push.forced => {
-                        return Ok(ending::skipped(REWRITTEN));
-                    }
-                    made => made?,
-                }
-            }
+            None => self.make_push(journey, push, default_branch).await?,
         };
-        if made.posted.is_none() && made.is_worth_posting() && self.github.can_post() {
-            self.comment(journey, &topic, &mut made).await?;
+        let posting = match made.is_worth_a_comment(self.limits.push_severity) {
+            false => Posting::NotWorthIt,
+            true if self.github.can_post() => Posting::Wanted,
+            true => Posting::Impossible,
+        };
+        if made.posted.is_none() && matches!(posting, Posting::Wanted) {
+            self.comment(journey, push, &mut made).await?;
         }
-        self.remember(journey, made).await
+        let remembered = self.remember(journey, &made.update).await?;
+        Ok(ending::finish(&made, &journey.steps, posting, &remembered))
+    }
+
+    async fn make_push(
+        &self,
+        journey: &mut Journey<'_>,
+        push: &Push,
+        default_branch: &str,
+    ) -> Result<Made, Stop> {
+        let payload: Option<Payload> = serde_json::from_str(journey.event.payload.get()).ok();
+        let payload = payload.unwrap_or_default();
+        let topic =
+            Topic::of_push(journey.repository, push, default_branch, &payload.head_commit.unwrap_or_default());
+        let reading = self.github.range_diff(journey.repository, &push.before, &push.after);
+        let diff = match journey.steps.run("diff", "diff read", reading).await {
+            Err(GithubError::NotFound(_)) if push.forced => {
+                return Err(Stop::Finish(ending::skipped(REWRITTEN)));
+            }
+            diff => diff?,
+        };
+        let commits = payload.commits.into_iter().map(|commit| Commit { sha: commit.id, message: commit.message });
+        let background = Background { commits: commits.collect(), ..Background::default() };
+        let inputs = topic.inputs(diff, background, State::default(), None, self.extent());
+        self.make(journey, &topic, inputs).await
     }
 
     /// Comments on the newest commit, unless the comment is there already.
-    async fn comment(&self, journey: &mut Journey<'_>, topic: &Topic, made: &mut Made) -> Result<(), Stop> {
+    async fn comment(&self, journey: &mut Journey<'_>, push: &Push, made: &mut Made) -> Result<(), Stop> {
         let _alone = self.posting.lock().await;
-        let marker = self.marker.make(topic.bond(), &journey.event.id, "");
-        let url = match self.github.find_commit_comment(&self.marker, topic.bond()).await? {
+        let bond = Bond { repository: journey.repository, subject: COMMIT, head: &push.after };
+        let url = match self.github.find_commit_comment(&self.marker, bond).await? {
             Some(url) => url,
             None => {
-                let body = summary::body(&made.review, &made.anchored.body, None, made.frame(&marker));
-                let posting = self.github.create_commit_comment(&topic.repository, &topic.head, &body);
+                let body = made.body(None, &self.marker.make(bond, &journey.event.id, ""));
+                let posting = self.github.create_commit_comment(bond.repository, bond.head, &body);
                 journey.steps.run("post", "posted", posting).await?
             }
         };

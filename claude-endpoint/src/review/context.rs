@@ -1,0 +1,105 @@
+//! What GitHub knows about a pull request, as a review needs it.
+
+use super::Review;
+use super::made::{Topic, subject_of_pull};
+use crate::diff::Diff;
+use crate::earlier::{Seen, Standing, State, Told};
+use crate::examine::Inputs;
+use crate::github::{Context, GithubError, OwnReview, Thread, Want};
+use crate::project::{RULES, SETTINGS};
+use crate::prompt::{Background, Text};
+use crate::summary;
+use crate::verdict::{Severity, Side};
+
+/// Files of a change whose whole texts are asked for.
+const MOST_FILES: usize = 60;
+
+impl Review {
+    /// All about a pull request that one question to GitHub can bring.
+    pub(super) async fn context(
+        &self,
+        repository: &str,
+        number: u64,
+        (base, head): (&str, &str),
+        diff: &Diff,
+    ) -> Result<Context, GithubError> {
+        let mut rules = RULES.to_vec();
+        rules.push(SETTINGS);
+        let readable = diff.files.iter().filter(|file| file.unreadable.is_none() && file.new_path.is_some());
+        let paths: Vec<String> =
+            readable.map(|file| file.path().to_owned()).take(MOST_FILES).collect();
+        self.github.context(repository, &Want { number, head, base, rules: &rules, paths: &paths }).await
+    }
+
+    /// What earlier reviews said, as the summary keeps it and as the threads show it now.
+    pub(super) fn earlier(&self, repository: &str, number: u64, context: &Context) -> State {
+        let mut state = self.summary(repository, number, &context.reviews).map(|(_, state)| state);
+        let state = state.get_or_insert_default();
+        let subject = subject_of_pull(number);
+        let seen = context.threads.iter().filter_map(|thread| {
+            let first = thread.comments.first().filter(|comment| comment.is_ours)?;
+            let mark = self.marker.find(&first.body, repository, &subject)?;
+            seen(thread, &mark.note)
+        });
+        state.see(&seen.collect::<Vec<_>>());
+        std::mem::take(state)
+    }
+
+    /// Our summary among our reviews, and the state in it.
+    pub(super) fn summary<'a>(
+        &self,
+        repository: &str,
+        number: u64,
+        reviews: &'a [OwnReview],
+    ) -> Option<(&'a OwnReview, State)> {
+        reviews.iter().find_map(|review| {
+            Some((review, summary::open(&self.marker, &review.body, repository, number)?))
+        })
+    }
+}
+
+/// What the marker of a finding's comment carries.
+pub(super) fn note(told: &Told) -> String {
+    let side = if told.side == Side::Left { 'L' } else { 'R' };
+    format!("{}:{}:{side}", told.fingerprint, told.severity)
+}
+
+/// A thread of ours as a finding; `None` if its first comment told none.
+fn seen(thread: &Thread, note: &str) -> Option<Seen> {
+    let first = thread.comments.first()?;
+    let (rest, side) = note.rsplit_once(':')?;
+    let (fingerprint, severity) = rest.rsplit_once(':')?;
+    let severity: Severity = serde_json::from_value(severity.into()).ok()?;
+    Some(Seen {
+        told: Told {
+            fingerprint: fingerprint.parse().ok()?,
+            severity,
+            path: thread.path.clone(),
+            line: thread.line.unwrap_or_default(),
+            side: if side == "L" { Side::Left } else { Side::Right },
+            title: headline(&first.body),
+            standing: Standing::Open,
+            has_comment: true,
+            url: Some(first.url.clone()),
+        },
+        is_resolved: thread.is_resolved,
+        is_rejected: first.thumbs_down > 0,
+    })
+}
+
+/// The title in the first line of a comment of ours: `**major · bug** Title`.
+fn headline(body: &str) -> String {
+    let line = body.lines().next().unwrap_or_default();
+    line.rsplit_once("** ").map_or(line, |(_, title)| title).to_owned()
+}
+
+/// What a review of this pull request is made from.
+pub(super) fn inputs(topic: &Topic, diff: Diff, context: Context, state: State, review: &Review) -> Inputs {
+    let Context { commits, issues, rules, files, .. } = context;
+    let (settings, rules): (Vec<Text>, Vec<Text>) = rules.into_iter().partition(|rule| rule.path == SETTINGS);
+    let told = |told: &Told| format!("{}:{} ({}): {}", told.path, told.line, told.severity, told.title);
+    let unsettled = state.findings.iter().filter(|told| told.standing != Standing::Fixed);
+    let earlier = unsettled.map(told).collect();
+    let background = Background { rules, files, commits, issues, memories: vec![], earlier };
+    topic.inputs(diff, background, state, settings.into_iter().next().map(|file| file.text), review.extent())
+}

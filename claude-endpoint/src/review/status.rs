@@ -1,0 +1,89 @@
+//! The status of a head: what everybody sees who decides about merging.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use queue::Finish;
+use serde_json::Value;
+use shared::outcome::State;
+
+use super::ending::{self, Stop};
+use super::{Journey, Review};
+use crate::github::{GithubError, Told};
+use crate::status::{Came, Status};
+
+/// A review that takes longer is announced. One that is quicker, or is skipped, needs no announcement, and costs no call.
+const ANNOUNCED_AFTER: Duration = Duration::from_secs(3);
+
+impl Review {
+    /// Says after a moment that the review is under way, and then waits for ever.
+    pub(super) async fn pending(&self, repository: &str, head: &str) -> Infallible {
+        tokio::time::sleep(ANNOUNCED_AFTER).await;
+        if self.github.can_post()
+            && let Err(error) = self.github.set_status(repository, head, &Status::pending()).await
+        {
+            tracing::info!(%error, "the status stays as it is");
+        }
+        std::future::pending().await
+    }
+
+    /// Sets the status that goes with the end of a review. What only waits or is tried again has none yet.
+    pub(super) async fn conclude(
+        &self,
+        journey: &mut Journey<'_>,
+        head: &str,
+        result: Result<(Finish, Came), Stop>,
+    ) -> Result<Finish, Stop> {
+        let (mut finish, came) = match result {
+            Ok(done) => done,
+            Err(Stop::Already(finish, came)) => (finish, came),
+            Err(Stop::Finish(finish)) => {
+                let came = came_to(&finish);
+                (finish, came)
+            }
+            Err(stop) => {
+                if let Some(reason) = ending::final_reason(&stop) {
+                    // what stands in the way of the review may stand in the way of its status, too
+                    let _ = self.tell(journey, head, &Came::Failed(reason), None).await;
+                }
+                return Err(stop);
+            }
+        };
+        if self.github.can_post() {
+            let told = self.tell(journey, head, &came, finish.url.clone()).await?;
+            finish.detail.insert("status".to_owned(), told.into());
+        }
+        Ok(finish)
+    }
+
+    /// A status that may not be set costs no review, only a word in the outcome.
+    async fn tell(
+        &self,
+        journey: &mut Journey<'_>,
+        head: &str,
+        came: &Came,
+        url: Option<String>,
+    ) -> Result<String, GithubError> {
+        let status = Status::of(came, self.limits.fail_on).linked(url);
+        let setting = self.github.set_status(journey.repository, head, &status);
+        Ok(match journey.steps.run("status", "status set", setting).await? {
+            Told::Set | Told::Unchanged => status.conclusion.to_string(),
+            Told::Off => "off".to_owned(),
+            Told::Unpermitted(what_to_do) => format!("not permitted: {what_to_do}"),
+        })
+    }
+}
+
+/// What a finish without a review means for the head.
+fn came_to(finish: &Finish) -> Came {
+    let reason = finish.summary.clone();
+    match finish.state.as_str() {
+        state if state == State::Superseded.as_str() => {
+            let newer = finish.detail.get("newer_head").and_then(Value::as_str);
+            Came::Superseded(newer.unwrap_or_default().to_owned())
+        }
+        state if state == State::Failed.as_str() => Came::Failed(reason),
+        _ if finish.detail.contains_key("stopped") => Came::Stopped(reason),
+        _ => Came::Skipped(reason),
+    }
+}
