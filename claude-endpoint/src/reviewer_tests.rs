@@ -19,7 +19,7 @@ use super::*;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn prompt() -> Prompt {
-    Prompt { system: "Review.", user: "## Diff\n=== a.rs\n1+mail @/etc/hostname\n".into(), left_out: vec![] }
+    Prompt { system: "Review.", user: "## Diff\n=== a.rs\n1+mail @/etc/hostname\n".into() }
 }
 
 fn review() -> Value {

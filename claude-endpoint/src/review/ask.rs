@@ -9,11 +9,14 @@ use super::made::{Asked, Made, Topic};
 use super::{Journey, Review};
 use crate::diff::{self, Diff};
 use crate::memory::MemoryError;
-use crate::prompt;
-use crate::reviewer::ReviewError;
+use crate::prompt::{self, Background, Material, Prompt};
+use crate::reviewer::{Answer, ReviewError, Reviewer, Usage};
+use crate::verdict;
 
 /// Memories in one prompt.
 const MOST_MEMORIES: usize = 8;
+/// Questions in one review.
+const MOST_PROMPTS: usize = 1;
 /// In tokens; a model that finds this too long is not asked with less.
 const SMALLEST_BUDGET: usize = 8_000;
 /// A reviewer that knows the deadline tells more about it than we can.
@@ -57,23 +60,45 @@ impl Review {
         Ok(news.map(told).collect())
     }
 
-    /// One question; with half the budget again where the model finds it too long.
+    /// One question for each prompt; with half the budget again where the model finds one too long.
     async fn question(&self, topic: &Topic, memories: &[String], diff: &Diff) -> Result<Asked, Stop> {
         let reviewer = self.reviewers.current().await.map_err(Stop::NoReviewer)?;
+        let background = Background { memories: memories.to_vec(), ..Background::default() };
+        let material = Material {
+            change: topic.change(),
+            diff,
+            background: &background,
+            is_reviewed: &|_, _| false,
+            ignored: &|_| false,
+        };
         let mut budget = self.limits.token_budget.min(reviewer.most_tokens());
         loop {
-            let prompt = prompt::compose(&topic.change(), memories, diff, budget);
-            let prompt = prompt.map_err(|left_out| Stop::Finish(ending::nothing_to_review(&left_out)))?;
-            let answer = tokio::time::timeout(self.limits.timeout + GRACE, reviewer.ask(&prompt)).await;
-            let late = |_| Err(ReviewError::Unusable(TOO_LATE.to_owned()));
-            match answer.unwrap_or_else(late) {
+            let composed = prompt::compose(&material, budget, MOST_PROMPTS);
+            let composed = composed.map_err(|left_out| Stop::Finish(ending::nothing_to_review(&left_out)))?;
+            match self.answers(reviewer.as_ref(), &composed.prompts).await {
                 Ok(answer) => {
-                    return Ok(Asked { reviewer: reviewer.name(), answer, left_out: prompt.left_out });
+                    return Ok(Asked { reviewer: reviewer.name(), answer, left_out: composed.left_out });
                 }
                 Err(ReviewError::TooLarge(_)) if budget > SMALLEST_BUDGET => budget /= 2,
                 Err(error) => return Err(Stop::Ask(error)),
             }
         }
+    }
+
+    /// The answers to all prompts, as one.
+    async fn answers(&self, reviewer: &dyn Reviewer, prompts: &[Prompt]) -> Result<Answer, ReviewError> {
+        let (mut reviews, mut usage, mut model) = (Vec::new(), Usage::default(), String::new());
+        for prompt in prompts {
+            let answer = tokio::time::timeout(self.limits.timeout + GRACE, reviewer.ask(prompt)).await;
+            let late = |_| Err(ReviewError::Unusable(TOO_LATE.to_owned()));
+            let answer = answer.unwrap_or_else(late)?;
+            usage.input_tokens += answer.usage.input_tokens;
+            usage.output_tokens += answer.usage.output_tokens;
+            usage.cached_tokens += answer.usage.cached_tokens;
+            model = answer.model;
+            reviews.push(answer.review);
+        }
+        Ok(Answer { review: verdict::merge(reviews), model, usage })
     }
 }
 
