@@ -34,6 +34,7 @@ fn finding(line: u32, end_line: u32, side: Side, quote: &str) -> Finding {
         quote: quote.into(),
         severity: Severity::Major,
         category: Category::Bug,
+        rule: "rule".into(),
         title: "t".into(),
         body: "b".into(),
         suggestion: Some("x".into()),

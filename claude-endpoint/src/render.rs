@@ -107,6 +107,7 @@ mod tests {
             quote: "let n = len - 1;".into(),
             severity: Severity::Major,
             category: Category::Bug,
+            rule: "rule".into(),
             title: title.into(),
             body: body.into(),
             suggestion: Some("let n = len.saturating_sub(1);".into()),

@@ -13,6 +13,7 @@ use crate::text::shorten;
 /// The most findings one review keeps; beyond it the least severe go, and the review says so.
 pub const MOST_FINDINGS: usize = 50;
 const LONGEST_SUMMARY: usize = 8_000;
+const LONGEST_RULE: usize = 60;
 const LONGEST_TITLE: usize = 200;
 const LONGEST_FINDING: usize = 6_000;
 const LONGEST_SUGGESTION: usize = 12_000;
@@ -36,8 +37,8 @@ pub struct Review {
     pub remember: Vec<String>,
 }
 
-/// The model's opinion of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The model's opinion of a change; the worst is the greatest in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Opinion {
     /// Nothing stands against it.
@@ -68,6 +69,10 @@ pub struct Finding {
     pub severity: Severity,
     /// What kind of thing it is.
     pub category: Category,
+    /// The kind of defect in kebab-case, such as `off-by-one`: with path and quote it tells whether two findings are the
+    /// same. Empty if the model gave none.
+    #[serde(default)]
+    pub rule: String,
     /// One line.
     pub title: String,
     /// What is wrong and why, Markdown.
@@ -160,13 +165,13 @@ pub fn schema() -> Value {
     let finding = json!({
         "type": "object",
         "additionalProperties": false,
-        "required": ["path", "line", "end_line", "side", "quote", "severity", "category", "title", "body", "suggestion"],
+        "required": ["path", "line", "end_line", "side", "quote", "severity", "category", "rule", "title", "body", "suggestion"],
         "properties": {
             "path": text, "line": {"type": "integer"}, "end_line": {"type": "integer"},
             "side": one_of(&["RIGHT", "LEFT"]), "quote": text,
             "severity": one_of(&["blocker", "major", "minor", "nit"]),
             "category": one_of(&["bug", "security", "performance", "design", "test", "docs"]),
-            "title": text, "body": text, "suggestion": {"type": ["string", "null"]},
+            "rule": text, "title": text, "body": text, "suggestion": {"type": ["string", "null"]},
         },
     });
     json!({
@@ -192,126 +197,81 @@ pub fn parse(answer: &str) -> Result<Review, String> {
     if review.summary.trim().is_empty() {
         return Err("the answer has no summary".to_owned());
     }
+    review.findings.iter_mut().for_each(cut_to_size);
+    review.remember.iter_mut().for_each(|memory| *memory = shorten(memory.trim(), LONGEST_MEMORY));
     review.summary = shorten(review.summary.trim(), LONGEST_SUMMARY);
-    if review.findings.len() > MOST_FINDINGS {
-        let surplus = review.findings.len() - MOST_FINDINGS;
-        review.findings.sort_by_key(|finding| finding.severity);
-        review.findings.truncate(MOST_FINDINGS);
-        review.summary.push_str(&format!("\n\n({surplus} less severe findings were cut.)"));
-    }
-    for finding in &mut review.findings {
-        cut_to_size(finding);
-    }
-    review.remember.retain(|memory| !memory.trim().is_empty());
-    review.remember.truncate(MOST_MEMORIES);
-    for memory in &mut review.remember {
-        *memory = shorten(memory.trim(), LONGEST_MEMORY);
-    }
+    review.keep_bounds();
     Ok(review)
+}
+
+/// One review out of those of a change's parts: all findings, what is said twice only once, and the worst opinion.
+/// Of no review at all nothing can be said, least of all that the change is fine.
+pub fn merge(reviews: Vec<Review>) -> Review {
+    let parts = reviews.len().max(1);
+    let longest_summary = LONGEST_SUMMARY / parts;
+    let mut merged =
+        Review { summary: String::new(), opinion: Opinion::Approve, findings: vec![], remember: vec![] };
+    if reviews.is_empty() {
+        merged.opinion = Opinion::Comment;
+    }
+    let mut summaries: Vec<String> = Vec::new();
+    for review in reviews {
+        merged.opinion = merged.opinion.max(review.opinion);
+        push_new(&mut summaries, std::iter::once(review.summary));
+        push_new(&mut merged.findings, review.findings);
+        push_new(&mut merged.remember, review.remember);
+    }
+    if summaries.len() > 1 {
+        summaries.iter_mut().for_each(|summary| *summary = shorten(summary, longest_summary));
+    }
+    merged.summary = summaries.join("\n\n");
+    merged.keep_bounds();
+    merged
+}
+
+/// What is not there yet.
+fn push_new<T: PartialEq>(all: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
+    for one in more {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+}
+
+impl Review {
+    /// Of too many findings the most severe stay, in their order.
+    fn keep_bounds(&mut self) {
+        if let Some(surplus) = self.findings.len().checked_sub(MOST_FINDINGS).filter(|&surplus| surplus > 0) {
+            let mut order: Vec<usize> = (0..self.findings.len()).collect();
+            order.sort_by_key(|at| self.findings[*at].severity);
+            order.truncate(MOST_FINDINGS);
+            let mut at = 0..;
+            self.findings.retain(|_| at.next().is_some_and(|at| order.contains(&at)));
+            self.summary.push_str(&format!("\n\n({surplus} less severe findings were cut.)"));
+        }
+        self.remember.retain(|memory| !memory.is_empty());
+        self.remember.truncate(MOST_MEMORIES);
+    }
 }
 
 fn cut_to_size(finding: &mut Finding) {
     finding.path = shorten(&finding.path, LONGEST_PATH);
     finding.quote = shorten(&finding.quote, LONGEST_QUOTE);
+    finding.rule = kebab(&finding.rule);
     finding.title = shorten(finding.title.lines().next().unwrap_or_default().trim(), LONGEST_TITLE);
     finding.body = shorten(finding.body.trim(), LONGEST_FINDING);
     // half a replacement is worse than none
     finding.suggestion = finding.suggestion.take().filter(|code| code.chars().count() <= LONGEST_SUGGESTION);
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn answer() -> Value {
-        json!({"summary": " Adds a cache. ", "verdict": "comment", "remember": ["", "Errors are typed"], "findings": [{
-            "path": "src/a.rs", "line": 3, "end_line": 3, "side": "RIGHT", "quote": "x", "severity": "major",
-            "category": "bug", "title": "Off by one\nsecond line", "body": "b", "suggestion": null}]})
-    }
-
-    #[test]
-    fn an_answer_is_validated_and_cut_to_size() {
-        let review = parse(&answer().to_string()).unwrap();
-        assert_eq!((review.summary.as_str(), review.opinion), ("Adds a cache.", Opinion::Comment));
-        assert_eq!(review.findings[0].title, "Off by one");
-        assert_eq!(review.remember, ["Errors are typed"]);
-    }
-
-    #[test]
-    fn what_does_not_fit_the_schema_is_refused_with_the_reason() {
-        for (pointer, value, reason) in [
-            ("/verdict", json!("great"), "unknown variant `great`"),
-            ("/findings/0/side", json!("right"), "unknown variant"),
-            ("/findings/0/path", json!(null), "invalid type: null"),
-            ("/summary", json!("  "), "no summary"),
-        ] {
-            let mut bad = answer();
-            *bad.pointer_mut(pointer).unwrap() = value;
-            assert!(parse(&bad.to_string()).unwrap_err().contains(reason), "{pointer}");
-        }
-        assert!(parse("I think it is fine").is_err());
-    }
-
-    #[test]
-    fn a_line_that_cannot_be_costs_its_place_not_the_review() {
-        let mut odd = answer();
-        for (given, line) in [
-            (json!(-4), 0),
-            (json!(12), 12),
-            (json!(12.0), 12),
-            (json!(12.5), 0),
-            (json!(1e300), 0),
-            (json!(9_000_000_000_u64), 0),
-        ] {
-            *odd.pointer_mut("/findings/0/line").unwrap() = given;
-            assert_eq!(parse(&odd.to_string()).unwrap().findings[0].line, line);
-        }
-    }
-
-    #[test]
-    fn of_too_many_findings_the_most_severe_stay() {
-        let mut many = answer();
-        let findings = many["findings"].as_array_mut().unwrap();
-        let mut nit = findings[0].clone();
-        nit["severity"] = json!("nit");
-        *findings = (0..70).map(|i| if i % 2 == 0 { nit.clone() } else { findings[0].clone() }).collect();
-        let review = parse(&many.to_string()).unwrap();
-        assert_eq!(review.findings.len(), MOST_FINDINGS);
-        assert_eq!(review.findings.iter().filter(|f| f.severity == Severity::Major).count(), 35);
-        assert!(review.summary.ends_with("(20 less severe findings were cut.)"));
-    }
-
-    /// The rules of structured output: every object closed, all properties required, no bounds.
-    #[test]
-    fn the_schema_keeps_the_rules() {
-        fn check(schema: &Value) {
-            let Some(object) = schema.as_object() else { return };
-            if object.get("type") == Some(&json!("object")) {
-                assert_eq!(object["additionalProperties"], json!(false));
-                let required: Vec<_> =
-                    object["required"].as_array().unwrap().iter().map(|r| r.as_str().unwrap()).collect();
-                assert!(
-                    object["properties"]
-                        .as_object()
-                        .unwrap()
-                        .keys()
-                        .all(|key| required.contains(&key.as_str()))
-                );
-            }
-            for bound in ["minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern"] {
-                assert!(!object.contains_key(bound));
-            }
-            object.values().for_each(check);
-        }
-        check(&schema());
-        check(&schema()["properties"]["findings"]["items"]);
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_an_answer_or_an_error(text in ".{0,200}") {
-            prop_assert!(parse(&text).is_err());
-        }
-    }
+/// `Off by One!` as `off-by-one`.
+fn kebab(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let whole = words.collect::<Vec<_>>().join("-");
+    whole.chars().take(LONGEST_RULE).collect()
 }
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;

@@ -8,28 +8,25 @@ use crate::shown::{self, Shown};
 /// What it knows to look for.
 struct Rule {
     pattern: &'static str,
+    name: &'static str,
     severity: &'static str,
     category: &'static str,
     title: &'static str,
 }
 
-const fn rule(
-    pattern: &'static str,
-    severity: &'static str,
-    category: &'static str,
-    title: &'static str,
-) -> Rule {
-    Rule { pattern, severity, category, title }
+/// Pattern, name, severity, category, title.
+const fn rule([pattern, name, severity, category, title]: [&'static str; 5]) -> Rule {
+    Rule { pattern, name, severity, category, title }
 }
 
 const RULES: &[Rule] = &[
-    rule("format!(\"SELECT", "blocker", "security", "User input is pasted into SQL"),
-    rule("password", "blocker", "security", "A password in the code"),
-    rule("eval(", "blocker", "security", "Input is run as code"),
-    rule("innerHTML", "major", "security", "Text becomes HTML without escaping"),
-    rule(".unwrap()", "major", "bug", "Panics when there is no value"),
-    rule("<= items.length", "major", "bug", "The loop runs one past the end"),
-    rule("TODO", "nit", "design", "Left to do"),
+    rule(["format!(\"SELECT", "sql-injection", "blocker", "security", "User input is pasted into SQL"]),
+    rule(["password", "hardcoded-secret", "blocker", "security", "A password in the code"]),
+    rule(["eval(", "code-injection", "blocker", "security", "Input is run as code"]),
+    rule(["innerHTML", "cross-site-scripting", "major", "security", "Text becomes HTML without escaping"]),
+    rule([".unwrap()", "unchecked-unwrap", "major", "bug", "Panics when there is no value"]),
+    rule(["<= items.length", "off-by-one", "major", "bug", "The loop runs one past the end"]),
+    rule(["TODO", "left-to-do", "nit", "design", "Left to do"]),
 ];
 
 /// Looks at the added lines of the prompt's diff and answers with a review.
@@ -58,10 +55,10 @@ pub fn review(prompt: &str) -> Value {
 }
 
 fn finding(line: Shown<'_>, rule: &Rule) -> Value {
-    let Rule { pattern, severity, category, title } = rule;
+    let Rule { pattern, name, severity, category, title } = rule;
     json!({
         "path": line.path, "line": line.number, "end_line": line.number, "side": "RIGHT", "quote": line.text,
-        "severity": severity, "category": category, "title": title,
+        "severity": severity, "category": category, "rule": name, "title": title,
         "body": format!("`{pattern}` on this line: an empty or hostile value gets through."), "suggestion": null,
     })
 }

@@ -23,6 +23,23 @@ const OMITTED: &str = "...\n";
 /// Lines of a place that was reviewed before.
 const MOST_REVIEWED: usize = 12;
 
+/// Lines of a hunk.
+#[derive(Debug, Clone)]
+pub(super) struct Place<'a> {
+    pub(super) hunk: &'a Hunk,
+    pub(super) range: Range<usize>,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn whole(hunk: &'a Hunk) -> Self {
+        Self { hunk, range: 0..hunk.lines.len() }
+    }
+
+    pub(super) fn lines(&self) -> &'a [Line] {
+        self.hunk.lines.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
 /// A file and how densely its lines are numbered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patch<'a> {
@@ -32,7 +49,7 @@ pub(super) struct Patch<'a> {
 
 impl<'a> Patch<'a> {
     pub(super) fn new(file: &'a File) -> Self {
-        let most = raw_chars(file, &file.hunks) * (100 + MOST_OVERHEAD) / 100;
+        let most = raw_chars(file, file.hunks.iter().map(Place::whole)) * (100 + MOST_OVERHEAD) / 100;
         let bare = chars(&header(file)) + file.hunks.iter().map(bare_chars).sum::<usize>();
         let is_cheap =
             |step: &u32| bare + file.hunks.iter().map(|hunk| digits(hunk, *step)).sum::<usize>() <= most;
@@ -45,11 +62,9 @@ impl<'a> Patch<'a> {
         header(self.file)
     }
 
-    /// Some lines of a place.
-    pub(super) fn place(&self, hunk: &Hunk, lines: Range<usize>) -> String {
-        let mut out = heading("@@", hunk);
-        self.lines(hunk, lines, &mut out);
-        out
+    /// `@@ section` and the lines below.
+    pub(super) fn place(&self, place: &Place<'_>) -> String {
+        heading("@@", place.hunk) + &self.lines(place.lines())
     }
 
     /// Where a place that starts at line `from` has to end so that it fits `room` bytes; `from` if nothing does.
@@ -79,7 +94,7 @@ impl<'a> Patch<'a> {
             if *first > 0 {
                 out.push_str(OMITTED);
             }
-            self.lines(hunk, *first..last + 1, &mut out);
+            out.push_str(&self.lines(&hunk.lines[*first..=*last]));
         }
         if kept.last().is_none_or(|last| last + 1 < hunk.lines.len()) {
             out.push_str(OMITTED);
@@ -87,12 +102,9 @@ impl<'a> Patch<'a> {
         out
     }
 
-    fn lines(&self, hunk: &Hunk, lines: Range<usize>, out: &mut String) {
-        let mut above = None;
-        for line in &hunk.lines[lines] {
-            out.push_str(&self.line(above, line));
-            above = Some(line);
-        }
+    fn lines(&self, lines: &[Line]) -> String {
+        let above = std::iter::once(None).chain(lines.iter().map(Some));
+        above.zip(lines).map(|(above, line)| self.line(above, line)).collect()
     }
 
     fn line(&self, above: Option<&Line>, line: &Line) -> String {
@@ -162,9 +174,9 @@ fn width(number: u32) -> usize {
     number.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
-/// The characters of what `git diff` prints for these places of a file. What the parser does not keep is counted as
+/// The characters of what `git diff` prints for these places of a file, each as a hunk. What the parser does not keep is counted as
 /// short as it can be: seven digits of each blob's id, no mode that changed.
-pub(super) fn raw_chars<'a>(file: &File, hunks: impl IntoIterator<Item = &'a Hunk>) -> usize {
+pub(super) fn raw_chars<'a>(file: &File, places: impl IntoIterator<Item = Place<'a>>) -> usize {
     let (old, new) = (file.old_path.as_deref(), file.new_path.as_deref());
     let named = |path: Option<&str>| path.map_or("/dev/null".len(), |path| 2 + chars(path));
     let paths = named(old.or(new)) + named(new.or(old)) + named(old) + named(new);
@@ -181,12 +193,13 @@ pub(super) fn raw_chars<'a>(file: &File, hunks: impl IntoIterator<Item = &'a Hun
     "diff --git  \n--- \n+++ \n".len()
         + paths
         + extended
-        + hunks.into_iter().map(raw_hunk_chars).sum::<usize>()
+        + places.into_iter().map(|place| raw_place_chars(&place)).sum::<usize>()
 }
 
-fn raw_hunk_chars(hunk: &Hunk) -> usize {
+fn raw_place_chars(place: &Place<'_>) -> usize {
+    let (section, lines) = (&place.hunk.section, place.lines());
     let range = |number: fn(&Line) -> Option<u32>| {
-        let mut numbers = hunk.lines.iter().filter_map(number);
+        let mut numbers = lines.iter().filter_map(number);
         // `0,0`, `12` or `12,34`
         let Some(first) = numbers.next() else { return "0,0".len() };
         match numbers.count() {
@@ -194,9 +207,9 @@ fn raw_hunk_chars(hunk: &Hunk) -> usize {
             more => width(first) + 1 + width(u32::try_from(more + 1).unwrap_or(u32::MAX)),
         }
     };
-    let section = if hunk.section.is_empty() { 0 } else { 1 + chars(&hunk.section) };
+    let section = if section.is_empty() { 0 } else { 1 + chars(section) };
     let header = "@@ - + @@\n".len() + range(|line| line.old_no) + range(|line| line.new_no) + section;
-    header + hunk.lines.iter().map(|line| 2 + chars(&line.text)).sum::<usize>()
+    header + lines.iter().map(|line| 2 + chars(&line.text)).sum::<usize>()
 }
 
 #[cfg(test)]

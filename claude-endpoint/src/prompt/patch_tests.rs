@@ -10,8 +10,11 @@ fn one(diff: &str) -> File {
 /// The whole file as the model reads it.
 fn shown(file: &File) -> String {
     let patch = Patch::new(file);
-    let places = file.hunks.iter().map(|hunk| patch.place(hunk, 0..hunk.lines.len()));
-    patch.header() + &places.collect::<String>()
+    file.hunks.iter().fold(patch.header(), |out, hunk| out + &patch.place(&Place::whole(hunk)))
+}
+
+fn raw(file: &File) -> usize {
+    raw_chars(file, file.hunks.iter().map(Place::whole))
 }
 
 /// A file of `lines` new lines.
@@ -84,12 +87,16 @@ fn where_numbers_are_dear_a_line_follows_the_one_above() {
 fn a_part_of_a_place_starts_with_a_number_and_ends_within_its_room() {
     let file = new_file(2_000, "x = y");
     let (patch, hunk) = (Patch::new(&file), &file.hunks[0]);
-    let part = patch.place(hunk, 12..2_000);
-    assert!(part.starts_with("@@\n13+x = y\n+x = y\n+x = y\n+x = y\n+x = y\n+x = y\n+x = y\n20+x = y\n"), "{}", &part[..90]);
+    let part = patch.place(&Place { hunk, range: 12..2_000 });
+    assert!(
+        part.starts_with("@@\n13+x = y\n+x = y\n+x = y\n+x = y\n+x = y\n+x = y\n+x = y\n20+x = y\n"),
+        "{}",
+        &part[..90]
+    );
     for room in 0..200 {
         let end = patch.end_within(hunk, 12, room);
-        assert!(end == 12 || patch.place(hunk, 12..end).len() <= room);
-        assert!(patch.place(hunk, 12..end + 1).len() > room);
+        assert!(end == 12 || patch.place(&Place { hunk, range: 12..end }).len() <= room);
+        assert!(patch.place(&Place { hunk, range: 12..end + 1 }).len() > room);
     }
     assert_eq!(patch.end_within(hunk, 12, part.len()), 2_000);
 }
@@ -118,7 +125,7 @@ fn the_raw_patch_is_counted_as_git_prints_it() {
         "diff --git a/x b/x\nindex 0000000..1111111 100644\n--- a/x\n+++ b/x\n@@ -99,11 +99 @@ s\n-a\n-a\n-a\n-a\n-a\n-a\n-a\n-a\n-a\n-a\n b\n",
     ] {
         let file = one(text);
-        assert_eq!(raw_chars(&file, &file.hunks), text.chars().count(), "{text}");
+        assert_eq!(raw(&file), text.chars().count(), "{text}");
     }
 }
 
@@ -155,7 +162,7 @@ proptest! {
         prop_assert_eq!(read(&shown(&file)), told(&all));
         let (patch, hunk) = (Patch::new(&file), &file.hunks[0]);
         let from = from.min(hunk.lines.len());
-        let part = format!("{}{}", patch.header(), patch.place(hunk, from..hunk.lines.len()));
+        let part = format!("{}{}", patch.header(), patch.place(&Place { hunk, range: from..hunk.lines.len() }));
         prop_assert_eq!(read(&part), told(&hunk.lines[from..]));
     }
 
@@ -163,7 +170,7 @@ proptest! {
     #[test]
     fn numbers_cost_no_more_than_allowed(file in changes()) {
         let shown = chars(&shown(&file));
-        let raw = raw_chars(&file, &file.hunks);
+        let raw = raw(&file);
         let sides = file.hunks.iter().map(|hunk| digits(hunk, u32::MAX)).sum::<usize>();
         prop_assert!(shown * 100 <= raw * (100 + MOST_OVERHEAD) || shown <= raw + sides, "{shown} of {raw}");
     }
@@ -173,7 +180,7 @@ proptest! {
 fn a_diff_of_many_short_lines_stays_within_the_limit() {
     for (lines, text) in [(10, "}"), (1_000, "}"), (20_000, ""), (5_000, "    mov eax, ebx"), (300, "a,b")] {
         let file = new_file(lines, text);
-        let (shown, raw) = (chars(&shown(&file)), raw_chars(&file, &file.hunks));
+        let (shown, raw) = (chars(&shown(&file)), raw(&file));
         assert!(shown * 100 <= raw * (100 + MOST_OVERHEAD), "{lines} of {text:?}: {shown} of {raw}");
     }
 }

@@ -3,7 +3,7 @@
 use crate::diff::{File, Kind, Line, Unreadable};
 
 /// A line longer than this was not written by hand.
-pub(super) const LONGEST_LINE: usize = 2_000;
+const LONGEST_LINE: usize = 2_000;
 
 /// Why nobody would want this file reviewed line by line, and whether that is a gap all the same: where the reason comes
 /// from the change itself, its author could use it to keep a file from being read.
@@ -91,3 +91,7 @@ fn says_generated(line: &Line) -> bool {
     is_top
         && (text.contains("@generated") || (text.contains("Code generated") && text.contains("DO NOT EDIT")))
 }
+
+#[cfg(test)]
+#[path = "worth_tests.rs"]
+mod tests;
