@@ -8,8 +8,10 @@
 use std::fmt;
 use std::str::Chars;
 
+use serde::{Deserialize, Serialize};
+
 /// Everything one comparison changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diff {
     /// In the order of the diff.
     pub files: Vec<File>,
@@ -18,7 +20,7 @@ pub struct Diff {
 }
 
 /// One changed file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     /// Its path before; `None` for a new file.
     pub old_path: Option<String>,
@@ -31,7 +33,7 @@ pub struct File {
 }
 
 /// Why a file's change has no lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unreadable {
     /// Git shows no text for it.
     Binary,
@@ -42,7 +44,7 @@ pub enum Unreadable {
 }
 
 /// One contiguous changed place with its context.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hunk {
     /// The text after the second `@@`: mostly the function it stands in.
     pub section: String,
@@ -51,7 +53,7 @@ pub struct Hunk {
 }
 
 /// One line of a hunk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// What happened to it.
     pub kind: Kind,
@@ -64,7 +66,7 @@ pub struct Line {
 }
 
 /// What happened to a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Unchanged.
     Context,

@@ -12,15 +12,18 @@ use thiserror::Error;
 
 use crate::anchor::{self, Anchored, Kept};
 use crate::desk::{Chosen, Desk, Errand, NotAsked};
-use crate::diff::Diff;
+use crate::diff::{Diff, File, Hunk, Line};
 use crate::earlier::{State, Told};
 use crate::fingerprint::HunkId;
 use crate::project::Project;
-use crate::prompt::{self, Background, Change, Composed, LeftOut, Material, Overhead, Prompt};
+use crate::prompt::{
+    self, Background, Change, Commit, Composed, Issue, LeftOut, Material, Overhead, Prompt, Text,
+};
+use crate::redact::redact;
 use crate::reviewer::{Question, ReviewError, Reviewer, Usage};
 use crate::second_look::{SecondLook, second_look};
 use crate::sift::{self, sift};
-use crate::verdict::{self, Review};
+use crate::verdict::{self, Opinion, Review};
 
 /// In tokens; a model that finds this too long is not asked with less.
 const SMALLEST_BUDGET: usize = 8_000;
@@ -149,7 +152,34 @@ impl Inputs {
         Change { repository, what, author, title, body }
     }
 
-    fn compose(&self, project: &Project, budget: usize) -> Result<Composed, NotExamined> {
+    /// The same without secrets: what a model may see. The lines of the change keep their places.
+    fn shown(&self) -> Self {
+        let prose = |text: &String| redact(text).into_owned();
+        let texts = |texts: &[Text]| {
+            let shown = texts.iter().map(|it| Text { path: it.path.clone(), text: prose(&it.text) });
+            shown.collect()
+        };
+        let Background { rules, files, commits, issues, memories, earlier } = &self.background;
+        let commit = |it: &Commit| Commit { sha: it.sha.clone(), message: prose(&it.message) };
+        let issue = |it: &Issue| Issue { number: it.number, title: prose(&it.title), body: prose(&it.body) };
+        Self {
+            title: prose(&self.title),
+            body: prose(&self.body),
+            author: prose(&self.author),
+            diff: redacted(&self.diff),
+            background: Background {
+                rules: texts(rules),
+                files: texts(files),
+                commits: commits.iter().map(commit).collect(),
+                issues: issues.iter().map(issue).collect(),
+                memories: memories.iter().map(prose).collect(),
+                earlier: earlier.iter().map(prose).collect(),
+            },
+            ..self.clone()
+        }
+    }
+
+    fn compose(&self, project: &Project, budget: usize) -> Result<Composed, Vec<LeftOut>> {
         let material = Material {
             change: self.change(),
             diff: &self.diff,
@@ -157,7 +187,22 @@ impl Inputs {
             is_reviewed: &|file, hunk| self.state.is_reviewed(HunkId::new(file, hunk)),
             ignored: &|path| project.ignores(path),
         };
-        prompt::compose(&material, budget, self.limits.most_prompts).map_err(NotExamined::Nothing)
+        prompt::compose(&material, budget, self.limits.most_prompts)
+    }
+
+    /// The change and what is known of it in one prompt, for a question of another kind; `None` if there is nothing to
+    /// be read.
+    pub fn one_prompt(&self) -> Option<String> {
+        let whole = Self { state: State::default(), ..self.shown() };
+        let limits = Extent { most_prompts: 1, ..self.limits };
+        let composed = Self { limits, ..whole }.compose(&self.project(), self.limits.token_budget);
+        composed.ok()?.prompts.into_iter().next().map(|prompt| prompt.user)
+    }
+
+    /// Everything was reviewed before: a rebase, or a revert.
+    fn is_old(&self) -> bool {
+        let mut hunks = self.diff.files.iter().flat_map(|file| file.hunks.iter().map(|hunk| HunkId::new(file, hunk)));
+        !self.state.head.is_empty() && hunks.any(|hunk| self.state.is_reviewed(hunk))
     }
 
     fn text(&self, path: &str) -> Option<&str> {
@@ -172,13 +217,18 @@ impl Inputs {
 /// [`NotExamined`].
 pub async fn examine(desk: &Desk, errand: &Errand<'_>, inputs: &Inputs) -> Result<Examined, NotExamined> {
     let started = Instant::now();
-    let Asked { mut review, composed, chosen, model, usage } = ask(desk, errand, inputs).await?;
+    let shown = inputs.shown();
+    let asked = match ask(desk, errand, &shown).await {
+        Err(NotExamined::Nothing(left_out)) if shown.is_old() => return Ok(nothing_new(&shown, left_out)),
+        asked => asked?,
+    };
+    let Asked { mut review, composed, chosen, model, usage } = asked;
     let asked = milliseconds(started);
-    let sifted = sift(&inputs.diff, &inputs.state, std::mem::take(&mut review.findings));
+    let sifted = sift(&shown.diff, &inputs.state, std::mem::take(&mut review.findings));
     let started = Instant::now();
     let (news, second_look) = match inputs.limits.second_look && !sifted.news.is_empty() {
         true => {
-            let code = |finding: &_| prompt::around(&inputs.diff, finding);
+            let code = |finding: &_| prompt::around(&shown.diff, finding);
             let (news, look) = second_look(desk, errand, &chosen.reviewer, sifted.news, code).await;
             (news, Some(look))
         }
@@ -188,7 +238,7 @@ pub async fn examine(desk: &Desk, errand: &Errand<'_>, inputs: &Inputs) -> Resul
     Ok(Examined {
         told: sift::told_all(&inputs.diff, &anchored),
         fixed: inputs.state.gone(&inputs.diff, |path| inputs.text(path)),
-        hunks: seen(&inputs.diff, &composed.left_out),
+        hunks: seen(&shown.diff, &composed.left_out),
         questions: composed.prompts.len(),
         overhead: composed.overhead,
         left_out: composed.left_out,
@@ -203,6 +253,51 @@ pub async fn examine(desk: &Desk, errand: &Errand<'_>, inputs: &Inputs) -> Resul
         model,
         usage,
     })
+}
+
+/// Nobody has to be asked about what was reviewed before. What is gone is fixed all the same.
+fn nothing_new(inputs: &Inputs, left_out: Vec<LeftOut>) -> Examined {
+    let before = inputs.state.head.get(..7).unwrap_or(&inputs.state.head);
+    let is_news = |left: &LeftOut| left.reason != prompt::REVIEWED_BEFORE;
+    Examined {
+        review: Review {
+            summary: format!("Nothing new since {before}: all that this change holds was reviewed then."),
+            opinion: Opinion::Comment,
+            findings: vec![],
+            remember: vec![],
+        },
+        fixed: inputs.state.gone(&inputs.diff, |path| inputs.text(path)),
+        hunks: seen(&inputs.diff, &left_out),
+        left_out: left_out.into_iter().filter(is_news).collect(),
+        anchored: Anchored::default(),
+        told: vec![],
+        repeated: 0,
+        settled: 0,
+        second_look: None,
+        reviewer: "nobody".to_owned(),
+        model: "nobody, since it was not needed".to_owned(),
+        label: None,
+        questions: 0,
+        usage: Usage::default(),
+        overhead: Overhead::default(),
+        milliseconds: [0, 0],
+    }
+}
+
+fn redacted(diff: &Diff) -> Diff {
+    let hunk = |hunk: &Hunk| {
+        let texts = redact_lines(hunk.lines.iter().map(|line| line.text.as_str()));
+        let lines = hunk.lines.iter().zip(texts).map(|(line, text)| Line { text, ..line.clone() });
+        Hunk { section: redact(&hunk.section).into_owned(), lines: lines.collect() }
+    };
+    let file = |file: &File| File { hunks: file.hunks.iter().map(hunk).collect(), ..file.clone() };
+    Diff { files: diff.files.iter().map(file).collect(), unlisted: diff.unlisted }
+}
+
+/// Together, because a private key has many lines.
+fn redact_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let lines: Vec<&str> = lines.collect();
+    redact(&lines.join("\n")).split('\n').map(str::to_owned).collect()
 }
 
 fn milliseconds(since: Instant) -> u64 {
@@ -229,11 +324,12 @@ struct Asked {
 async fn ask(desk: &Desk, errand: &Errand<'_>, inputs: &Inputs) -> Result<Asked, NotExamined> {
     let project = inputs.project();
     let mut budget = inputs.limits.token_budget;
-    let mut composed = inputs.compose(&project, budget)?;
+    let compose = |budget| inputs.compose(&project, budget).map_err(NotExamined::Nothing);
+    let mut composed = compose(budget)?;
     let chosen = desk.choose(errand, tokens(&composed)).await?;
     if chosen.reviewer.most_tokens() < budget {
         budget = chosen.reviewer.most_tokens();
-        composed = inputs.compose(&project, budget)?;
+        composed = compose(budget)?;
     }
     loop {
         match answers(desk, errand, &chosen.reviewer, &composed.prompts).await {
@@ -242,7 +338,7 @@ async fn ask(desk: &Desk, errand: &Errand<'_>, inputs: &Inputs) -> Result<Asked,
             }
             Err(ReviewError::TooLarge(_)) if budget > SMALLEST_BUDGET => {
                 budget /= 2;
-                composed = inputs.compose(&project, budget)?;
+                composed = compose(budget)?;
             }
             Err(error) => return Err(error.into()),
         }

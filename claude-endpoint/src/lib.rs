@@ -33,8 +33,6 @@ pub mod anchor;
 pub mod examine;
 pub mod sift;
 pub mod report;
-pub mod commands;
-pub mod provenance;
 pub mod earlier;
 pub mod fingerprint;
 pub mod marker;

@@ -20,6 +20,7 @@
 //! What of 2 is not shown is a gap in the review, and is told. The rest is help: a model does without.
 
 mod background;
+mod excerpt;
 mod packing;
 mod patch;
 mod surroundings;
@@ -28,6 +29,8 @@ mod writing;
 
 use serde::{Deserialize, Serialize};
 
+pub use excerpt::{around, of_issue};
+
 use crate::diff::{Diff, File, Hunk};
 use packing::{Candidate, Layout, Part};
 use patch::Place;
@@ -35,6 +38,9 @@ use writing::Writing;
 
 /// The stable part: who the model is, how to read the data, what to answer.
 pub const INSTRUCTIONS: &str = include_str!("prompt.md");
+
+/// Why a file is left out of which an earlier review has seen everything.
+pub const REVIEWED_BEFORE: &str = "reviewed before";
 
 /// What a token is taken for.
 const BYTES_PER_TOKEN: usize = 4;
@@ -175,7 +181,7 @@ pub fn compose(
     let room = budget_tokens.saturating_mul(BYTES_PER_TOKEN).saturating_sub(INSTRUCTIONS.len());
     let Sorted { candidates, reviewed, mut left_out } = sort(material);
     if candidates.is_empty() {
-        left_out.extend(reviewed.iter().map(|(file, _)| left(file, "reviewed before", false)));
+        left_out.extend(reviewed.iter().map(|(file, _)| left(file, REVIEWED_BEFORE, false)));
         return Err(left_out);
     }
     let about = background::about(&material.change, room);

@@ -77,12 +77,16 @@ pub(super) fn history(material: &Material<'_>) -> Vec<Section> {
 }
 
 /// Short lines as one text, if there are any.
-fn lines(lines: impl Iterator<Item = String>) -> Vec<String> {
+pub(super) fn lines(lines: impl Iterator<Item = String>) -> Vec<String> {
     let all: Vec<String> = lines.collect();
     if all.is_empty() { Vec::new() } else { vec![all.join("\n")] }
 }
 
 impl Section {
+    pub(super) fn new(heading: &'static str, texts: Vec<String>) -> Self {
+        Self { heading, texts }
+    }
+
     /// The whole section; empty without any text.
     fn render(&self) -> String {
         let blocks: Vec<String> = self.texts.iter().map(|text| quoted_block(text)).collect();

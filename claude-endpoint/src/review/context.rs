@@ -41,7 +41,11 @@ impl Review {
             let mark = self.marker.find(&first.body, repository, &subject)?;
             seen(thread, &mark.note)
         });
-        state.see(&seen.collect::<Vec<_>>());
+        match context.has_all_threads {
+            true => state.see(&seen.collect::<Vec<_>>()),
+            // one that is not shown is not for that deleted
+            false => tracing::warn!(repository, number, "GitHub does not show the review's threads"),
+        }
         std::mem::take(state)
     }
 

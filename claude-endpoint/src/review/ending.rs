@@ -80,7 +80,7 @@ impl Review {
             Stop::NoReviewer(reason) => Verdict::Away { reason },
             Stop::Ask(ReviewError::Retry { reason, after }) => Verdict::Retry { error: reason, after },
             Stop::Ask(ReviewError::Away { reason, hold }) => {
-                self.reviewers.gone(hold).await;
+                self.desk.reviewers().gone(hold).await;
                 Verdict::Away { reason }
             }
             Stop::Ask(ReviewError::Unusable(error)) => Verdict::Retry { error, after: None },

@@ -5,7 +5,7 @@
 use super::context::note;
 use super::ending::{self, Stop};
 use super::made::{Made, Posted, subject_of_pull};
-use super::pull::Head;
+use super::pull::{Head, Stand};
 use super::{Journey, Review};
 use crate::anchor::{InlineComment, Kept};
 use crate::earlier::{State, Told};
@@ -26,13 +26,13 @@ impl Review {
         }
         let _alone = self.posting.lock().await;
         let (repository, number) = (journey.repository, head.pr.number);
-        let asking = self.github.recheck(repository, number);
+        let asking = self.github.recheck(repository, number, None);
         let now = journey.steps.run("recheck", "pull request read again", asking).await?;
         let ours = now.reviews;
         match self.reviewed_before(journey, head, &ours) {
             Some(url) => made.posted.get_or_insert(Posted { url, refused_inline: false }),
             None => {
-                self.wanted(journey, &now.pull, head, &Project::default())?;
+                self.wanted(journey, Stand::from(&now), head, &Project::default())?;
                 let posting = self.post(journey.event.id.as_str(), head, &ours, made);
                 let posted = journey.steps.run("post", "posted", posting).await?;
                 made.posted.insert(posted)
@@ -92,7 +92,7 @@ impl Review {
         made: &Made,
     ) -> Result<Posted, GithubError> {
         let subject = subject_of_pull(pr.number);
-        let bond = Bond { repository: made.repository(), subject: &subject, head: &pr.head_sha };
+        let bond = Bond { repository: &made.repository, subject: &subject, head: &pr.head_sha };
         let plain = self.marker.make(bond, delivery, "");
         let comments: Vec<NewComment> =
             made.inline().map(|(comment, told)| self.inline(bond, delivery, comment, told)).collect();
@@ -161,7 +161,7 @@ impl Review {
             let mark = self.marker.find(body, bond.repository, bond.subject);
             mark.is_some_and(|mark| mark.note == wanted && mark.head == bond.head)
         };
-        Ok(self.github.find_review_comment(bond.repository, number, is_it).await?.is_some())
+        Ok(self.github.find_comment(bond.repository, number, is_it).await?.is_some())
     }
 
     /// The summary as it is after this review, in the place of the one before.
@@ -194,7 +194,7 @@ impl Review {
             return;
         }
         match self.github.resolve_threads(&made.to_resolve).await {
-            Ok(()) => made.resolved = made.to_resolve.len(),
+            Ok(resolved) => made.resolved = resolved.len(),
             Err(error) => tracing::info!(%error, "the threads of what was fixed stay open"),
         }
     }
@@ -202,12 +202,12 @@ impl Review {
     pub(super) async fn halt(
         &self,
         journey: &mut Journey<'_>,
-        number: u64,
+        head: Head<'_>,
         ours: &[OwnReview],
         state: &State,
         reason: String,
     ) -> Stop {
-        if let Err(error) = self.say(journey, number, ours, state, &reason).await {
+        if let Err(error) = self.say(journey, (head.pr.number, &head.pr.head_sha), ours, state, &reason).await {
             return error.into();
         }
         let mut finish = ending::skipped(reason);
@@ -219,7 +219,7 @@ impl Review {
     pub(super) async fn say(
         &self,
         journey: &mut Journey<'_>,
-        number: u64,
+        (number, head): (u64, &str),
         ours: &[OwnReview],
         state: &State,
         sentence: &str,
@@ -235,7 +235,7 @@ impl Review {
             Some((summary, _)) => {
                 self.github.update_review(repository, number, summary.id, &body).await.map(drop)
             }
-            None => self.github.create_review(repository, number, None, &body, &[]).await.map(drop),
+            None => self.github.create_review(repository, number, head, &body, &[]).await.map(drop),
         }
     }
 }

@@ -1,14 +1,15 @@
 //! The review of a pull request's head: diff → context → examine → publish → remember.
 
+use jiff::Timestamp;
 use queue::Finish;
 use shared::event::PullRequest;
 
 use super::ending::{self, Posting, Stop};
-use super::made::{self, Made, Topic};
+use super::made::{Made, Topic};
 use super::{Journey, Review, context};
 use crate::diff::Diff;
 use crate::earlier::State;
-use crate::github::Pull;
+use crate::github::{Pull, Recheck};
 use crate::marker::Mark;
 use crate::project::Project;
 use crate::provenance::{self, Provenance};
@@ -23,6 +24,29 @@ pub(super) struct Head<'a> {
     pub(super) pr: &'a PullRequest,
     /// A person asks for a review of all of it, whatever was reviewed before.
     pub(super) is_asked_for: bool,
+}
+
+/// How a pull request stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stand<'a> {
+    head_sha: &'a str,
+    open: bool,
+    draft: bool,
+    updated_at: Option<Timestamp>,
+}
+
+impl<'a> From<&'a Pull> for Stand<'a> {
+    fn from(pull: &'a Pull) -> Self {
+        let Pull { head_sha, open, draft, updated_at, .. } = pull;
+        Self { head_sha, open: *open, draft: *draft, updated_at: *updated_at }
+    }
+}
+
+impl<'a> From<&'a Recheck> for Stand<'a> {
+    fn from(now: &'a Recheck) -> Self {
+        let Recheck { head_sha, open, draft, updated_at, .. } = now;
+        Self { head_sha, open: *open, draft: *draft, updated_at: *updated_at }
+    }
 }
 
 impl Head<'_> {
@@ -76,14 +100,15 @@ impl Review {
     async fn make_head(&self, journey: &mut Journey<'_>, head: Head<'_>) -> Result<Made, Stop> {
         let (repository, pr) = (journey.repository, head.pr);
         let commits = (pr.base_sha.as_str(), pr.head_sha.as_str());
-        let reading = self.github.range_of(repository, pr.number, commits);
-        let diff = journey.steps.run("diff", "diff read", reading).await?;
+        let reading = self.github.pull_diff(repository, pr.number, commits);
+        let mut diff = journey.steps.run("diff", "diff read", reading).await?;
         let asking = self.context(repository, pr.number, commits, &diff);
         let context = journey.steps.run("context", "pull request read", asking).await?;
+        diff.unlisted = context.pull.changed_files.saturating_sub(diff.files.len());
         let mut state = self.earlier(repository, pr.number, &context);
         let settings = context.rules.iter().find(|rule| rule.path == crate::project::SETTINGS);
         let project = settings.map(|rule| Project::read(&rule.text)).unwrap_or_default();
-        self.wanted(journey, &context.pull, head, &project)?;
+        self.wanted(journey, Stand::from(&context.pull), head, &project)?;
         if let Some(url) = self.reviewed_before(journey, head, &context.reviews) {
             return Err(ending::already(url, &state));
         }
@@ -95,7 +120,7 @@ impl Review {
             return Err(Stop::Finish(ending::skipped(format!("reviews are paused by {by}; `/ai resume` goes on"))));
         }
         if let Err(reason) = may_go_on(&state, &from, &diff, self.limits.agent_rounds) {
-            return Err(self.halt(journey, pr.number, &context.reviews, &state, reason).await);
+            return Err(self.halt(journey, head, &context.reviews, &state, reason).await);
         }
         let topic = Topic::of_pull(repository, pr.number, &context.pull);
         let threads = context.threads.clone();
@@ -112,13 +137,13 @@ impl Review {
     pub(super) fn wanted(
         &self,
         journey: &Journey<'_>,
-        pull: &Pull,
+        pull: Stand<'_>,
         Head { pr, is_asked_for }: Head<'_>,
         project: &Project,
     ) -> Result<(), Stop> {
         let drafts = is_asked_for || project.drafts.unwrap_or(self.limits.drafts);
         let finish = if pull.head_sha != pr.head_sha {
-            ending::superseded(&pull.head_sha)
+            ending::superseded(pull.head_sha)
         } else if !pull.open {
             ending::skipped("the pull request is closed")
         } else if pull.draft && !drafts {

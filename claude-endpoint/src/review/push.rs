@@ -87,7 +87,7 @@ impl Review {
             None => {
                 let body = made.body(None, &self.marker.make(bond, &journey.event.id, ""));
                 let posting = self.github.create_commit_comment(bond.repository, bond.head, &body);
-                journey.steps.run("post", "posted", posting).await?
+                journey.steps.run("post", "posted", posting).await?.url
             }
         };
         made.posted = Some(Posted { url, refused_inline: false });

@@ -10,7 +10,7 @@ use shared::outcome::State as Outcome;
 use super::ending::{self, Stop};
 use super::{Journey, Progress, Review, progress};
 use crate::commands::{self, Command};
-use crate::github::{GithubError, Target, ThreadComment};
+use crate::github::{GithubError, Reaction, Target, ThreadComment};
 use crate::marker::Bond;
 use crate::text::postable;
 
@@ -80,7 +80,7 @@ impl Review {
             return Ok(Finish { url: Some(url), ..Finish::new(Outcome::Completed.as_str(), "answered before") });
         }
         let target = target(comment, place);
-        let reaction = self.github.react(journey.repository, target, crate::github::Reaction::Eyes).await.ok();
+        let reaction = self.github.react(journey.repository, target, Reaction::Eyes).await.ok();
         let text = self.answer(journey, comment, &call).await?;
         let url = self.reply(journey, comment, place, bond, &text).await?;
         if let Some(reaction) = reaction {
@@ -139,10 +139,13 @@ impl Review {
         let is_it = |body: &str| self.marker.is_in(body, bond);
         match place {
             Place::Conversation => {
-                self.github.find_issue_comment(journey.repository, comment.number, is_it).await
+                let since = Some(journey.event.received_at);
+                let ours = self.github.own_issue_comments(journey.repository, comment.number, since).await?;
+                Ok(ours.into_iter().find(|ours| is_it(&ours.body)).map(|ours| ours.url))
             }
             Place::Thread(_) => {
-                self.github.find_review_comment(journey.repository, comment.number, is_it).await
+                let found = self.github.find_comment(journey.repository, comment.number, is_it).await?;
+                Ok(found.map(|found| found.url))
             }
         }
     }

@@ -9,7 +9,7 @@ use shared::event::{Comment, PullRequest};
 use shared::memory::Update;
 
 use super::super::ending::{Remembered, Stop};
-use super::super::made::{Topic, subject_of_pull};
+use super::super::made::Topic;
 use super::super::pull::Head;
 use super::super::{Journey, Review, context, progress};
 use super::Call;
@@ -153,9 +153,9 @@ impl Review {
     async fn about_pull(&self, journey: &mut Journey<'_>, number: u64, question: &str) -> Result<String, Stop> {
         let repository = journey.repository;
         let pull = self.github.pull(repository, number).await?;
-        let reading = self.github.pull_diff(repository, number, &pull);
-        let diff = journey.steps.run("diff", "diff read", reading).await?;
         let commits = (pull.base_sha.as_str(), pull.head_sha.as_str());
+        let reading = self.github.pull_diff(repository, number, commits);
+        let diff = journey.steps.run("diff", "diff read", reading).await?;
         let context = self.context(repository, number, commits, &diff).await?;
         let state = self.earlier(repository, number, &context);
         let topic = Topic::of_pull(repository, number, &context.pull);

@@ -17,7 +17,8 @@ impl Review {
         }
         let _alone = self.posting.lock().await;
         let (repository, number) = (journey.repository, comment.number);
-        let ours = self.github.recheck(repository, number).await?.reviews;
+        let now = self.github.recheck(repository, number, None).await?;
+        let ours = now.reviews;
         let mut state = self.summary(repository, number, &ours).map(|(_, state)| state).unwrap_or_default();
         state.paused = is_paused.then(|| comment.author.clone());
         let (sentence, answer) = match is_paused {
@@ -30,7 +31,7 @@ impl Review {
                 "Reviews go on with the next push; `/ai review` makes one now.",
             ),
         };
-        self.say(journey, number, &ours, &state, &sentence).await?;
+        self.say(journey, (number, &now.head_sha), &ours, &state, &sentence).await?;
         Ok(answer.to_owned())
     }
 }
