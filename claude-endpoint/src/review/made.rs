@@ -148,10 +148,11 @@ impl Made {
         let Asked { reviewer, answer, left_out } = asked;
         let mut review = answer.review;
         let update = update(event, topic, reviewer, &review);
-        let mut anchored = anchor::anchor(diff, std::mem::take(&mut review.findings));
+        let findings = std::mem::take(&mut review.findings);
+        let mut anchored = anchor::anchor(diff, findings).without_file_comments();
         let on_commit = topic.subject == COMMIT;
         if on_commit {
-            anchored = Anchored { inline: vec![], body: anchored.into_body() };
+            anchored = Anchored { body: anchored.into_body(), ..Anchored::default() };
         }
         Self {
             head: topic.head.clone(),
@@ -171,8 +172,7 @@ impl Made {
     }
 
     pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
-        let inline = self.anchored.inline.iter().map(|comment| &comment.finding);
-        inline.chain(self.anchored.body.iter().map(|kept| &kept.finding))
+        self.anchored.findings()
     }
 
     /// A pull request is always told; a pushed commit only of what is major or worse.
