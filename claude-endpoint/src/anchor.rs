@@ -1,27 +1,36 @@
 //! Where a finding belongs: checked against the diff before GitHub sees it. Pure.
 //!
-//! A model miscounts lines but quotes well, so the quotation decides: it confirms the claimed line, or
-//! moves the finding to where the quoted text stands. What cannot be placed is kept for the review's
-//! body with the reason; nothing is dropped. GitHub refuses a whole review for one line outside of a
-//! hunk, or one range that leaves its hunk.
+//! A model miscounts lines but quotes well, so the quotation decides: it confirms the claimed line, or moves the finding
+//! to where the quoted text stands. What cannot be placed on a line becomes a comment on its file, and what is about no
+//! file of the diff stays for the review's body; nothing is dropped. GitHub refuses a whole review for one line outside
+//! of a hunk, or one range that leaves its hunk.
+//!
+//! Quotations are of what the prompt shows, which differs from the file: [`text::normalise`] is the one place where both
+//! are brought to the same form, and must know whatever else is ever changed of a line on its way into the prompt.
 
+mod quote;
+mod spots;
+mod suggestion;
+
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::diff::{Diff, File, Kind};
+use crate::diff::{Diff, File};
 use crate::text;
 use crate::verdict::{Finding, Side};
-
-/// A quotation with fewer letters and digits than this (`}`, `else`) stands in too many places to move
-/// a finding by it, unless it stands in exactly one.
-const TELLING_QUOTE: usize = 5;
+use quote::Quote;
+use spots::{Sides, Spot};
 
 /// All findings, each in its place.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Anchored {
     /// On a line of the diff.
     pub inline: Vec<InlineComment>,
+    /// For a comment on a file of the diff; the findings' paths are as the diff has them.
+    #[serde(default)]
+    pub file: Vec<Kept>,
     /// For the review's body.
     pub body: Vec<Kept>,
 }
@@ -53,19 +62,33 @@ pub struct Kept {
 }
 
 impl Anchored {
+    /// Each finding, wherever it stands.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        let inline = self.inline.iter().map(|comment| &comment.finding);
+        inline.chain(self.file.iter().chain(&self.body).map(|kept| &kept.finding))
+    }
+
+    /// Without comments on files: their findings go into the body.
+    pub fn without_file_comments(self) -> Self {
+        let Self { inline, mut file, mut body } = self;
+        file.append(&mut body);
+        Self { inline, file: vec![], body: file }
+    }
+
     /// Everything for the body: where no inline comments can be made.
     pub fn into_body(self) -> Vec<Kept> {
         let inline = self.inline.into_iter().map(|comment| Kept { finding: comment.finding, reason: None });
-        inline.chain(self.body).collect()
+        inline.chain(self.file).chain(self.body).collect()
     }
 }
 
 /// Why a finding is not inline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
-    /// The diff does not touch that file, or shows no text of it.
+    /// The diff does not touch that file.
     FileNotInDiff,
-    /// The line lies outside of the changed places and the quotation stands nowhere in them.
+    /// The line lies outside of the changed places, or the file has none with text, and the quotation stands nowhere in
+    /// them.
     LineNotInDiff,
     /// The line is there but reads differently, and the quotation stands nowhere else.
     QuoteNotFound,
@@ -87,144 +110,119 @@ impl fmt::Display for Reason {
 /// Places every finding.
 pub fn anchor(diff: &Diff, findings: Vec<Finding>) -> Anchored {
     let mut anchored = Anchored::default();
-    for finding in findings {
-        match place(diff, &finding) {
-            Ok(place) => anchored.inline.push(place.comment(finding)),
-            Err(reason) => anchored.body.push(Kept { finding, reason: Some(reason) }),
+    let mut known: BTreeMap<usize, Sides<'_>> = BTreeMap::new();
+    for mut finding in findings {
+        let Some((at, file)) = find_file(diff, &finding.path) else {
+            anchored.body.push(Kept { finding, reason: Some(Reason::FileNotInDiff) });
+            continue;
+        };
+        let sides = known.entry(at).or_insert_with(|| Sides::of(file));
+        match place(sides, &finding) {
+            Ok(Place { side, first, last, committable }) => {
+                let start_line = (first < last).then_some(first);
+                let path = file.path().to_owned();
+                anchored.inline.push(InlineComment {
+                    finding,
+                    path,
+                    side,
+                    start_line,
+                    line: last,
+                    committable,
+                });
+            }
+            Err(reason) => {
+                file.path().clone_into(&mut finding.path);
+                anchored.file.push(Kept { finding, reason: Some(reason) });
+            }
         }
     }
     anchored
 }
 
-/// A line a comment can stand on, with where its hunk ends on that side.
-#[derive(Debug, Clone)]
-struct Spot<'a> {
-    hunk: usize,
-    side: Side,
-    line: u32,
-    /// The line's number on the side the model claimed; differs for a context line claimed on LEFT.
-    claimed_no: u32,
-    text: &'a str,
+/// The file by its new or old path; a model sometimes keeps the `a/` or `b/` of a raw diff, or what stands behind the
+/// path in the prompt.
+fn find_file<'a>(diff: &'a Diff, path: &str) -> Option<(usize, &'a File)> {
+    let named = |path: &str| {
+        let is = |have: Option<&str>| have.is_some_and(|have| have == path || text::visible(have) == path);
+        let mut files = diff.files.iter().enumerate();
+        let by_new = files.clone().find(|(_, file)| is(file.new_path.as_deref()));
+        by_new.or_else(|| files.find(|(_, file)| is(file.old_path.as_deref())))
+    };
+    let marked = [" (new)", " (deleted)", " (was "].iter().find_map(|mark| path.find(mark));
+    let prefixed = ["a/", "b/", "./"].iter().find_map(|prefix| path.strip_prefix(prefix));
+    named(path).or_else(|| named(&path[..marked?])).or_else(|| named(prefixed?))
 }
 
+/// A range of lines for a comment.
 struct Place {
-    path: String,
     side: Side,
     first: u32,
     last: u32,
     committable: bool,
 }
 
-impl Place {
-    fn comment(self, finding: Finding) -> InlineComment {
-        // nobody should commit with one click what they cannot see
-        let committable = self.committable && finding.suggestion.as_deref().is_some_and(text::is_plain);
-        let start_line = (self.first < self.last).then_some(self.first);
-        InlineComment { finding, path: self.path, side: self.side, start_line, line: self.last, committable }
-    }
-}
-
-fn place(diff: &Diff, finding: &Finding) -> Result<Place, Reason> {
-    let file = find_file(diff, &finding.path).ok_or(Reason::FileNotInDiff)?;
-    let claimed_side = spots(file, finding.side);
-    let (spot, moved) = match confirm(&claimed_side, finding) {
-        Some(spot) => (spot, false),
-        None => (relocate(file, &claimed_side, finding)?, true),
+fn place(sides: &Sides<'_>, finding: &Finding) -> Result<Place, Reason> {
+    let quote = Quote::new(&finding.quote);
+    let confirmed = sides
+        .numbered(finding.side, finding.line)
+        .filter(|&at| quote.starts_at(&sides.on(finding.side)[at..]));
+    let spots = match confirmed {
+        Some(at) => &sides.on(finding.side)[at..],
+        None => relocate(sides, finding, &quote)?,
     };
+    let spot = &spots[0];
     let asked = finding.end_line.saturating_sub(finding.line);
-    let last = spot.line.saturating_add(asked);
-    let fits = asked == 0 || ends_in_hunk(file, &spot, last, finding.side);
-    Ok(Place {
-        path: file.path().to_owned(),
-        side: spot.side,
-        first: spot.line,
-        last: if fits { last } else { spot.line },
-        // after a move only the quoted line itself is certain
-        committable: fits
-            && finding.end_line >= finding.line
-            && spot.side == Side::Right
-            && (!moved || asked == 0),
-    })
-}
-
-/// The file by its new or old path; a model sometimes keeps the `a/` or `b/` of a raw diff.
-fn find_file<'a>(diff: &'a Diff, path: &str) -> Option<&'a File> {
-    let named = |path: &str| {
-        let is = |have: Option<&str>| have.is_some_and(|have| have == path || text::visible(have) == path);
-        let by_new = diff.files.iter().find(|file| is(file.new_path.as_deref()));
-        by_new.or_else(|| diff.files.iter().find(|file| is(file.old_path.as_deref())))
+    let range = spots.get(..=asked as usize).filter(|range| {
+        // a LEFT claim that stands on the right counts in old numbers: its end is not known on the right
+        asked == 0 || (spot.side == finding.side && spots::is_range(range))
+    });
+    let Some(range) = range else {
+        return Ok(Place { side: spot.side, first: spot.line, last: spot.line, committable: false });
     };
-    let stripped = ["a/", "b/", "./"].iter().find_map(|prefix| path.strip_prefix(prefix));
-    named(path)
-        .or_else(|| named(stripped?))
-        .filter(|file| file.unreadable.is_none() && !file.hunks.is_empty())
+    // after a move only what was quoted is certain, and a longer quotation has to be of the whole range
+    let is_certain = match quote.len() {
+        1 => confirmed.is_some() || asked == 0,
+        quoted => quoted == range.len() && quote.stands_at(range),
+    };
+    let committable = is_certain
+        && finding.end_line >= finding.line
+        && spot.side == Side::Right
+        && finding.suggestion.as_deref().is_some_and(|code| suggestion::is_exact(code, range, sides));
+    Ok(Place { side: spot.side, first: spot.line, last: range[range.len() - 1].line, committable })
 }
 
-/// The lines of a side. GitHub takes comments on removed lines left and all others right, so a context
-/// line claimed by its old number becomes a comment on the right.
-fn spots(file: &File, side: Side) -> Vec<Spot<'_>> {
-    let lines =
-        file.hunks.iter().enumerate().flat_map(|(hunk, h)| h.lines.iter().map(move |line| (hunk, line)));
-    lines
-        .filter_map(|(hunk, line)| {
-            let claimed_no = if side == Side::Left { line.old_no } else { line.new_no }?;
-            let (side, number) = match line.kind {
-                Kind::Removed => (Side::Left, line.old_no?),
-                Kind::Added | Kind::Context => (Side::Right, line.new_no?),
+/// From the nearest line on that reads as quoted, on the claimed side or else the other one: where all of the quotation
+/// stands, or else its first line.
+fn relocate<'s, 'a>(
+    sides: &'s Sides<'a>,
+    finding: &Finding,
+    quote: &Quote,
+) -> Result<&'s [Spot<'a>], Reason> {
+    for is_whole in [true, false] {
+        for side in [finding.side, finding.side.other()] {
+            let spots = sides.on(side);
+            let stands = |at: &usize| match is_whole {
+                true => quote.stands_at(&spots[*at..]),
+                false => quote.starts_at(&spots[*at..]),
             };
-            Some(Spot { hunk, side, line: number, claimed_no, text: &line.text })
-        })
-        .collect()
-}
-
-fn confirm<'a>(spots: &[Spot<'a>], finding: &Finding) -> Option<Spot<'a>> {
-    let quotes = quotes(&finding.quote);
-    spots
-        .iter()
-        .find(|spot| spot.claimed_no == finding.line && quotes.contains(&text::normalise(spot.text)))
-        .cloned()
-}
-
-/// The quotation as it may stand in the file: as given, or without the marker of our own format or of
-/// a raw diff, which a model sometimes copies along. Only its first line counts.
-fn quotes(quote: &str) -> Vec<String> {
-    let first = quote.split('\n').find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let unmarked = first.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(['+', '-', ' ']);
-    [Some(first), unmarked].into_iter().flatten().map(text::normalise).collect()
-}
-
-/// The nearest line that reads as quoted, on the claimed side or else the other one.
-fn relocate<'a>(file: &'a File, claimed: &[Spot<'a>], finding: &Finding) -> Result<Spot<'a>, Reason> {
-    let nowhere = || {
-        let line_exists = claimed.iter().any(|spot| spot.claimed_no == finding.line);
-        if line_exists { Reason::QuoteNotFound } else { Reason::LineNotInDiff }
-    };
-    let other = spots(file, finding.side.other());
-    for quote in quotes(&finding.quote).iter().filter(|quote| !quote.is_empty()) {
-        for spots in [claimed, &other] {
-            let matching: Vec<_> = spots.iter().filter(|spot| text::normalise(spot.text) == *quote).collect();
+            let candidates = if quote.is_blank() { 0..0 } else { 0..spots.len() };
+            let matching: Vec<usize> = candidates.filter(stands).collect();
             if !matching.is_empty() {
-                return nearest(&matching, finding.line, quote).ok_or(Reason::Ambiguous);
+                let at = nearest(spots, &matching, finding.line, quote).ok_or(Reason::Ambiguous)?;
+                return Ok(&spots[at..]);
             }
         }
     }
-    Err(nowhere())
+    let line_exists = sides.numbered(finding.side, finding.line).is_some();
+    Err(if line_exists { Reason::QuoteNotFound } else { Reason::LineNotInDiff })
 }
 
-fn nearest<'a>(matching: &[&Spot<'a>], line: u32, quote: &str) -> Option<Spot<'a>> {
-    let distance = |spot: &Spot<'_>| spot.claimed_no.abs_diff(line);
-    let best = matching.iter().map(|spot| distance(spot)).min()?;
-    let telling = quote.chars().filter(|c| c.is_alphanumeric()).count() >= TELLING_QUOTE;
-    let mut closest = matching.iter().filter(|spot| distance(spot) == best);
+fn nearest(spots: &[Spot<'_>], matching: &[usize], line: u32, quote: &Quote) -> Option<usize> {
+    let distance = |at: &usize| spots[*at].claimed_no.abs_diff(line);
+    let best = matching.iter().map(distance).min()?;
+    let mut closest = matching.iter().filter(|at| distance(at) == best);
     let only = closest.next().filter(|_| closest.next().is_none())?;
-    (telling || matching.len() == 1).then(|| (**only).clone())
-}
-
-/// Whether `last` lies in the spot's own hunk and side, with nothing of the other side claimed.
-fn ends_in_hunk(file: &File, spot: &Spot<'_>, last: u32, claimed: Side) -> bool {
-    // a LEFT claim that stands on the right counts in old numbers: its end is not known on the right
-    spot.side == claimed
-        && spots(file, claimed).iter().any(|s| s.hunk == spot.hunk && s.side == spot.side && s.line == last)
+    (quote.is_telling() || matching.len() == 1).then_some(*only)
 }
 
 #[cfg(test)]
