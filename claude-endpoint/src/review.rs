@@ -12,9 +12,10 @@ use shared::event::{Envelope, PullRequest, Subject};
 use shared::trace::{self, TraceParent};
 use tokio::sync::Mutex;
 
+use crate::anchor::InlineComment;
 use crate::config::Limits;
 use crate::diff::Diff;
-use crate::github::{Github, GithubError, Pull};
+use crate::github::{Github, GithubError, NewComment, Pull};
 use crate::marker::{Bond, Marker};
 use crate::memory::Memory;
 use crate::reviewer::Reviewers;
@@ -199,9 +200,10 @@ impl Review {
         let marker = self.marker.make(bond, delivery);
         let Bond { repository, head, .. } = bond;
         let body = render::body(&made.review, &made.anchored.body, made.frame(&marker));
-        let inline = &made.anchored.inline;
-        match self.github.create_review(repository, number, head, &body, inline, &marker).await {
-            Ok(url) => Ok(Posted { url, refused_inline: false }),
+        let inline: Vec<NewComment> =
+            made.anchored.inline.iter().map(|one| inline_comment(one, &marker)).collect();
+        match self.github.create_review(repository, number, head, &body, &inline).await {
+            Ok(posted) => Ok(Posted { url: posted.url, refused_inline: false }),
             Err(GithubError::Unprocessable(reason)) if !inline.is_empty() => {
                 tracing::warn!(
                     delivery,
@@ -210,8 +212,8 @@ impl Review {
                 );
                 let body =
                     render::body(&made.review, &made.anchored.clone().into_body(), made.frame(&marker));
-                let url = self.github.create_review(repository, number, head, &body, &[], &marker).await?;
-                Ok(Posted { url, refused_inline: true })
+                let posted = self.github.create_review(repository, number, head, &body, &[]).await?;
+                Ok(Posted { url: posted.url, refused_inline: true })
             }
             Err(error) => Err(error),
         }
@@ -231,6 +233,16 @@ impl Review {
             }
         };
         Ok(ending::finish(&made, &journey.steps, self.github.can_post(), &remembered))
+    }
+}
+
+fn inline_comment(comment: &InlineComment, marker: &str) -> NewComment {
+    NewComment {
+        path: comment.path.clone(),
+        side: comment.side,
+        start_line: comment.start_line,
+        line: comment.line,
+        body: render::comment(comment, marker),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use octocrab::Octocrab;
 use serde_json::Value;
 use shared::error::chain;
@@ -81,7 +81,7 @@ pub(super) async fn send(
     path: &str,
     accept: &str,
     body: Option<&Value>,
-) -> Result<Bytes, GithubError> {
+) -> Result<(HeaderMap, Bytes), GithubError> {
     let exchange = async {
         let builder = http::Request::builder().method(method).uri(path).header(header::ACCEPT, accept);
         let request =
@@ -90,12 +90,15 @@ pub(super) async fn send(
             crab.execute(request).await.map_err(|error| GithubError::Unavailable(chain(&error)))?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, LARGEST_ANSWER).collect().await;
-        let body = body.map_err(|error| GithubError::Unavailable(chain(error.as_ref())))?;
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => GithubError::TooLarge,
+            false => GithubError::Unavailable(chain(error.as_ref())),
+        })?;
         Ok((parts.status, parts.headers, body.to_bytes()))
     };
     let late = |_| GithubError::Unavailable(format!("no whole answer within {} s", DEADLINE.as_secs()));
     let (status, headers, body) = tokio::time::timeout(DEADLINE, exchange).await.map_err(late)??;
-    if status.is_success() { Ok(body) } else { Err(refusal(status, &headers, &body, path)) }
+    if status.is_success() { Ok((headers, body)) } else { Err(refusal(status, &headers, &body, path)) }
 }
 
 pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], path: &str) -> GithubError {

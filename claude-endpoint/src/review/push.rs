@@ -58,7 +58,7 @@ impl Review {
             None => {
                 let body = render::body(&made.review, &made.anchored.body, made.frame(&marker));
                 let posting = self.github.create_commit_comment(&topic.repository, &topic.head, &body);
-                journey.steps.run("post", "posted", posting).await?
+                journey.steps.run("post", "posted", posting).await?.url
             }
         };
         made.posted = Some(Posted { url, refused_inline: false });
