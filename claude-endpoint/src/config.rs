@@ -119,7 +119,7 @@ impl Cli {
             github: self.github.settings()?,
             memory: self.memory.settings()?,
             reviewers: self.reviewer.reviewers()?,
-            review: self.review.limits(timeout)?,
+            review: self.review.limits(timeout, self.github.fail_on)?,
             server: self.service.limits(),
         })
     }

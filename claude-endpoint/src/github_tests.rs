@@ -1,13 +1,25 @@
+use std::time::Duration;
+
 use http::StatusCode;
+use serde_json::{Value, json};
 use shared::signature::SigningKeys;
 use testkit::control::{Fault, get, post};
 use testkit::github::GitHub;
 use testkit::scenario::{REVIEWER_TOKEN, Scenario};
 
 use super::*;
-use crate::anchor;
-use crate::diff::Unreadable;
-use crate::verdict::{Category, Finding, Severity};
+use crate::diff::{self, File, Unreadable};
+use crate::marker::{Bond, Marker};
+use crate::verdict::Side;
+
+#[path = "github_tests/context.rs"]
+mod context;
+#[path = "github_tests/fallback.rs"]
+mod fallback;
+#[path = "github_tests/limits.rs"]
+mod limits;
+#[path = "github_tests/talk.rs"]
+mod talk;
 
 const REPO: &str = "acme/shop";
 
@@ -29,6 +41,11 @@ async fn github() -> (GitHub, Scenario, Github) {
 
 fn marker() -> Marker {
     Marker::new(&SigningKeys::parse(&"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()).unwrap())
+}
+
+fn inline(path: &str, start_line: Option<u32>, line: u32) -> NewComment {
+    let body = "Hm\n\n<!-- ai-relay v1 x -->".to_owned();
+    NewComment { path: path.into(), side: Side::Right, start_line, line, body }
 }
 
 fn bond(head: &str) -> Bond<'_> {
@@ -94,8 +111,8 @@ async fn an_apps_token_finds_its_review_by_the_marker_alone() {
     let bond = bond(&scenario.head_sha);
     stand_in.fail_next(get("/user"), Fault::Status(StatusCode::FORBIDDEN, vec![]));
     let body = marker().make(bond, "d1", "");
-    let url = client.create_review(REPO, 7, &scenario.head_sha, &body, &[], "").await.unwrap();
-    assert_eq!(client.find_review(7, &marker(), bond).await.unwrap(), Some(url));
+    let posted = client.create_review(REPO, 7, &scenario.head_sha, &body, &[]).await.unwrap();
+    assert_eq!(client.find_review(7, &marker(), bond).await.unwrap(), Some(posted.url));
     assert_eq!(client.find_review(7, &marker(), self::bond("0123456")).await.unwrap(), None);
 }
 
@@ -151,28 +168,14 @@ async fn a_review_is_posted_and_found_again_by_its_marker() {
     let (stand_in, scenario, client) = github().await;
     let head = scenario.head_sha.as_str();
     assert_eq!(client.find_review(7, &marker(), bond(head)).await.unwrap(), None);
-    let finding = Finding {
-        path: "web/cart.js".into(),
-        line: 4,
-        end_line: 7,
-        side: Side::Right,
-        quote: "  let sum = 0;".into(),
-        severity: Severity::Major,
-        category: Category::Bug,
-        rule: "rule".into(),
-        title: "t".into(),
-        body: "b".into(),
-        suggestion: None,
-    };
-    let comments = anchor::anchor(&diff::parse(&scenario.diff).unwrap(), vec![finding]).inline;
+    let comment = inline("web/cart.js", Some(4), 7);
     let body = format!("Summary\n\n{}", marker().make(bond(head), "d1", ""));
-    let url = client.create_review(REPO, 7, head, &body, &comments, "<!-- ai-relay v1 x -->").await.unwrap();
+    let review = client.create_review(REPO, 7, head, &body, &[comment]).await.unwrap();
     let posted = &stand_in.comments(REPO, 7)[0];
     assert_eq!((posted.start_line, posted.line), (Some(4), Some(7)));
-    assert!(
-        posted.body.ends_with("<!-- ai-relay v1 x -->"),
-        "an event of our own comment must be known as ours"
-    );
+    assert_eq!(posted.body, "Hm\n\n<!-- ai-relay v1 x -->");
+    assert_eq!(stand_in.reviews(REPO, 7)[0].id, review.id);
+    let url = review.url;
     assert_eq!(client.find_review(7, &marker(), bond(head)).await.unwrap(), Some(url));
     assert_eq!(client.find_review(7, &marker(), bond("0123456")).await.unwrap(), None);
 }
@@ -183,7 +186,7 @@ async fn our_review_is_found_on_a_later_page() {
     let head = scenario.head_sha.as_str();
     for i in 0..130 {
         let body = if i == 110 { marker().make(bond(head), "d1", "") } else { format!("Review {i}") };
-        client.create_review(REPO, 7, head, &body, &[], "").await.unwrap();
+        client.create_review(REPO, 7, head, &body, &[]).await.unwrap();
     }
     assert!(client.find_review(7, &marker(), bond(head)).await.unwrap().is_some());
 }
@@ -192,9 +195,9 @@ async fn our_review_is_found_on_a_later_page() {
 async fn a_commit_comment_is_posted_and_found_again() {
     let (_stand_in, scenario, client) = github().await;
     let bond = Bond { repository: REPO, subject: "commit", head: &scenario.head_sha };
-    let url =
+    let posted =
         client.create_commit_comment(REPO, &scenario.head_sha, &marker().make(bond, "d1", "")).await.unwrap();
-    assert_eq!(client.find_commit_comment(&marker(), bond).await.unwrap(), Some(url));
+    assert_eq!(client.find_commit_comment(&marker(), bond).await.unwrap(), Some(posted.url));
 }
 
 #[tokio::test]
@@ -213,29 +216,8 @@ async fn every_refusal_has_its_type() {
     assert!(matches!(pull().await, Err(GithubError::Broken(..))));
     stand_in.fail_next(at(), Fault::Cut);
     assert!(matches!(pull().await, Err(GithubError::Unavailable(_))));
-    let line_outside = anchor::InlineComment {
-        line: 9_999,
-        ..anchor::anchor(
-            &diff::parse(&Scenario::default().diff).unwrap(),
-            vec![Finding {
-                path: "web/cart.js".into(),
-                line: 4,
-                end_line: 4,
-                side: Side::Right,
-                quote: "let sum = 0;".into(),
-                severity: Severity::Nit,
-                category: Category::Bug,
-                rule: "rule".into(),
-                title: "t".into(),
-                body: String::new(),
-                suggestion: None,
-            }],
-        )
-        .inline
-        .remove(0)
-    };
-    let refused =
-        client.create_review(REPO, 7, &Scenario::default().head_sha, "x", &[line_outside], "").await;
+    let line_outside = inline("web/cart.js", None, 9_999);
+    let refused = client.create_review(REPO, 7, &Scenario::default().head_sha, "x", &[line_outside]).await;
     assert!(
         matches!(refused, Err(GithubError::Unprocessable(message)) if message.contains("Line could not be resolved"))
     );
@@ -255,7 +237,7 @@ async fn posts_keep_their_distance() {
     let client = Github::new(&settings(&stand_in, Duration::from_secs(1))).unwrap();
     let started = Instant::now();
     for _ in 0..3 {
-        client.create_review(REPO, 7, &scenario.head_sha, "x", &[], "").await.unwrap();
+        client.create_review(REPO, 7, &scenario.head_sha, "x", &[]).await.unwrap();
     }
     assert!(started.elapsed() >= Duration::from_secs(2));
     assert_eq!(stand_in.count(&post("/repos/acme/shop/pulls/7/reviews")), 3);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use shared::client::{self, Answer, SignedClient};
 use shared::error::chain;
 use shared::memory::{Hit, SearchResponse, Update};
@@ -103,6 +104,31 @@ impl Memory {
         successful(answer).map(drop)
     }
 
+    /// Takes a memory of a repository back: `false` if there is none by this id, or it is another repository's.
+    ///
+    /// # Errors
+    /// [`MemoryError`]; without `MEMORY_TOKEN` it is refused, since a signature does not cover the id.
+    pub async fn forget(&self, repository: &str, id: &str) -> Result<bool, MemoryError> {
+        let Door::Bearer { http, base, token } = &self.0 else {
+            return Err(MemoryError::Refused(403, "set MEMORY_TOKEN here and there to forget".to_owned()));
+        };
+        let is_id = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        if !is_id {
+            return Ok(false);
+        }
+        let path = format!("/memory/{id}");
+        let known: Owned = match successful(self.get(&path).await?) {
+            Ok(body) => serde_json::from_slice(&body)?,
+            Err(MemoryError::Refused(404, _)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if known.repository != repository {
+            return Ok(false);
+        }
+        let request = http.delete(address(base, &path)).bearer_auth(token.expose_secret());
+        successful(plain(request).await?).map(|_| true)
+    }
+
     /// Whether anybody of ours answers there.
     pub async fn is_there(&self) -> bool {
         self.get("/livez").await.is_ok()
@@ -116,6 +142,12 @@ impl Memory {
             }
         }
     }
+}
+
+/// Whose memory it is.
+#[derive(Deserialize)]
+struct Owned {
+    repository: String,
 }
 
 fn address(base: &Url, path: &str) -> String {

@@ -110,7 +110,8 @@ pub async fn second_look(
         until: Instant::now() + LONGEST,
         is_away: AtomicBool::new(false),
     };
-    let checks = stream::iter(&questions).map(async |(i, user)| (*i, asked.check(user).await));
+    let asked = &asked;
+    let checks = stream::iter(questions).map(|(i, user)| async move { (i, asked.check(&user).await) });
     let mut checks: Vec<(usize, Checked)> = checks.buffer_unordered(CONCURRENCY).collect().await;
     checks.sort_by_key(|(i, _)| *i);
     let model = reviewer.model().to_owned();

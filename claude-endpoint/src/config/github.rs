@@ -43,7 +43,7 @@ pub(super) struct GithubArgs {
     status_context: String,
     /// The least severity of an open finding with which the status is a failure
     #[arg(long, env = "FAIL_ON", default_value = "major")]
-    fail_on: Threshold,
+    pub(super) fail_on: Threshold,
 }
 
 /// How to talk to GitHub.
@@ -59,8 +59,6 @@ pub struct GithubSettings {
     pub pacing: Duration,
     /// The name of our statuses; `None`: there are none.
     pub status_context: Option<String>,
-    /// When they are failures.
-    pub fail_on: Threshold,
 }
 
 impl GithubArgs {
@@ -80,7 +78,6 @@ impl GithubArgs {
             app,
             pacing: Duration::from_millis(self.github_pacing_ms),
             status_context: self.status.then(|| context.to_owned()),
-            fail_on: self.fail_on,
         })
     }
 }

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
-use crate::verdict::Severity;
+use crate::status::Threshold;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReviewArgs {
@@ -24,7 +24,7 @@ pub(super) struct ReviewArgs {
     review_prompts: usize,
     /// From which severity on a pushed commit is commented on
     #[arg(long, env = "PUSH_COMMENT_FROM", default_value = "major")]
-    push_comment_from: Severity,
+    push_comment_from: Threshold,
     /// Reviews of one pull request by an agent or bot until a person is asked
     #[arg(long, env = "AGENT_ROUNDS", default_value = "3")]
     agent_rounds: u32,
@@ -47,16 +47,18 @@ pub struct Limits {
     /// For one review.
     pub most_prompts: usize,
     /// From which severity on a pushed commit is commented on.
-    pub push_severity: Severity,
+    pub push_severity: Threshold,
     /// Reviews of an agent's pull request until a person is asked.
     pub agent_rounds: u32,
     /// Whether threads of what is fixed are resolved.
     pub resolve_fixed: bool,
+    /// The least severity of an open finding with which the status is a failure.
+    pub fail_on: Threshold,
 }
 
 impl ReviewArgs {
     /// `timeout` is for one question.
-    pub(super) fn limits(&self, timeout: Duration) -> anyhow::Result<Limits> {
+    pub(super) fn limits(&self, timeout: Duration, fail_on: Threshold) -> anyhow::Result<Limits> {
         ensure!(self.review_concurrency > 0, "REVIEW_CONCURRENCY must be at least 1");
         ensure!(self.review_token_budget >= 4_000, "REVIEW_TOKEN_BUDGET must be at least 4000 tokens");
         ensure!((1..=20).contains(&self.review_prompts), "REVIEW_PROMPTS must be 1 to 20");
@@ -71,6 +73,7 @@ impl ReviewArgs {
             push_severity: self.push_comment_from,
             agent_rounds: self.agent_rounds,
             resolve_fixed: self.resolve_fixed,
+            fail_on,
         })
     }
 }

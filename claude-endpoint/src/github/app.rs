@@ -7,17 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
-use octocrab::Octocrab;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 use shared::github::{AppKey, message};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
-use super::transport::{Answer, GithubError, Limit, Request, Who, exchange};
+use super::transport::{Answered, GithubError, Hosts, Limit, Request, Who, exchange};
 use super::{Result, decode};
 
 /// A token that ends sooner is asked for anew: a call may take a minute, and clocks differ.
@@ -99,11 +97,11 @@ impl App {
     }
 
     /// As the installation that the request's repository belongs to; as the app itself below `/app`.
-    pub(super) async fn call(&self, crab: &Octocrab, request: Request<'_>) -> Result<Bytes> {
+    pub(super) async fn call(&self, hosts: &Hosts, request: Request<'_>) -> Result<Answered> {
         match request.repository {
-            Some(repository) => self.call_as_installation(crab, repository, request).await,
+            Some(repository) => self.call_as_installation(hosts, repository, request).await,
             None if request.path.starts_with("/app") => {
-                let answer = self.call_as_itself(crab, request).await?;
+                let answer = self.call_as_itself(hosts, request).await?;
                 self.limit.note(self.judged(answer, request.path))
             }
             None => Err(GithubError::Unexpected(format!(
@@ -117,15 +115,15 @@ impl App {
     /// that was known is there no longer, because somebody has made another one.
     async fn call_as_installation(
         &self,
-        crab: &Octocrab,
+        hosts: &Hosts,
         repository: &str,
         request: Request<'_>,
-    ) -> Result<Bytes> {
+    ) -> Result<Answered> {
         let (mut is_sought_again, mut is_renewed) = (false, false);
         loop {
-            let installation = self.installation(crab, repository).await?;
+            let installation = self.installation(hosts, repository).await?;
             installation.limit.check()?;
-            let token = match self.token(crab, &installation, repository).await {
+            let token = match self.token(hosts, &installation, repository).await {
                 Err(GithubError::NotFound(_)) if !is_sought_again => {
                     self.forget(repository, &installation);
                     is_sought_again = true;
@@ -133,7 +131,7 @@ impl App {
                 }
                 token => token?,
             };
-            let answer = exchange(crab, request, Some(&token)).await?;
+            let answer = exchange(hosts, request, Some(&token)).await?;
             match answer.status {
                 StatusCode::UNAUTHORIZED if !is_renewed => {
                     installation.forget(&token).await;
@@ -149,17 +147,17 @@ impl App {
     }
 
     /// Where the app is installed for a repository.
-    async fn installation(&self, crab: &Octocrab, repository: &str) -> Result<Arc<Installation>> {
+    async fn installation(&self, hosts: &Hosts, repository: &str) -> Result<Arc<Installation>> {
         let cell = Arc::clone(lock(&self.installed).entry(repository.to_owned()).or_default());
         let ask = || async {
             let path = format!("/repos/{repository}/installation");
-            let answer = self.call_as_itself(crab, Request::new(&Method::GET, &path, None)).await?;
+            let answer = self.call_as_itself(hosts, Request::new(&Method::GET, &path, None)).await?;
             let is_unknown = answer.status == StatusCode::NOT_FOUND && !is_no_app(&answer);
             let body = self.limit.note(self.judged(answer, &path)).map_err(|error| match error {
                 GithubError::NotFound(_) if is_unknown => not_installed(repository),
                 error => error,
             })?;
-            let id = decode::<WireInstallation>(&body)?.id;
+            let id = decode::<WireInstallation>(&body.body)?.id;
             let mut known = lock(&self.known);
             let installation = known.entry(id).or_insert_with(|| Arc::new(Installation::new(id)));
             Ok(Arc::clone(installation))
@@ -170,7 +168,7 @@ impl App {
     /// A token that lasts for this call.
     async fn token(
         &self,
-        crab: &Octocrab,
+        hosts: &Hosts,
         installation: &Installation,
         repository: &str,
     ) -> Result<SecretString> {
@@ -179,7 +177,7 @@ impl App {
             return Ok(token.token.clone());
         }
         let path = format!("/app/installations/{}/access_tokens", installation.id);
-        let answer = self.call_as_itself(crab, Request::new(&Method::POST, &path, None)).await?;
+        let answer = self.call_as_itself(hosts, Request::new(&Method::POST, &path, None)).await?;
         let reason = message(&answer.body);
         let body = self.limit.note(self.judged(answer, &path)).map_err(|error| match error {
             GithubError::NotFound(_) => not_installed(repository),
@@ -188,7 +186,7 @@ impl App {
             )),
             error => error,
         })?;
-        let token: Token = decode(&body)?;
+        let token: Token = decode(&body.body)?;
         let secret = token.token.clone();
         *held = Some(token);
         Ok(secret)
@@ -196,13 +194,13 @@ impl App {
 
     /// One request that the app signs itself. Where its clock is what GitHub minds, GitHub's own is taken, and the
     /// request repeated.
-    async fn call_as_itself(&self, crab: &Octocrab, request: Request<'_>) -> Result<Answer> {
+    async fn call_as_itself(&self, hosts: &Hosts, request: Request<'_>) -> Result<Answered> {
         self.limit.check()?;
-        let answer = exchange(crab, request, Some(&self.signed()?)).await?;
+        let answer = exchange(hosts, request, Some(&self.signed()?)).await?;
         if answer.status != StatusCode::UNAUTHORIZED || !self.takes_clock(&answer) {
             return Ok(answer);
         }
-        exchange(crab, request, Some(&self.signed()?)).await
+        exchange(hosts, request, Some(&self.signed()?)).await
     }
 
     fn signed(&self) -> Result<SecretString> {
@@ -215,7 +213,7 @@ impl App {
     }
 
     /// Whether the answer shows another time than was thought.
-    fn takes_clock(&self, answer: &Answer) -> bool {
+    fn takes_clock(&self, answer: &Answered) -> bool {
         let date = answer.headers.get(header::DATE).and_then(|date| date.to_str().ok());
         let Some(date) = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok()) else {
             return false;
@@ -230,7 +228,7 @@ impl App {
     }
 
     /// What a refusal of the app itself, not of an installation, means.
-    fn judged(&self, answer: Answer, path: &str) -> Result<Bytes> {
+    fn judged(&self, answer: Answered, path: &str) -> Result<Answered> {
         match answer.status {
             StatusCode::UNAUTHORIZED => Err(GithubError::BadToken(format!(
                 "the GitHub App ({}): GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY must be of the same app, and the key one that its settings page still lists",
@@ -269,7 +267,7 @@ impl Installation {
 }
 
 /// GitHub's words for an app id that nobody has.
-fn is_no_app(answer: &Answer) -> bool {
+fn is_no_app(answer: &Answered) -> bool {
     message(&answer.body).contains("Integration not found")
 }
 

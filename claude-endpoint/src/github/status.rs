@@ -169,7 +169,7 @@ impl Github {
             body["target_url"] = url.as_str().into();
         }
         let path = format!("{}/statuses/{}", repo(repository)?, sha(head)?);
-        self.write(Method::POST, &path, &body).await?;
+        self.write(Method::POST, &path, Some(&body)).await?;
         Ok((Told::Set, None))
     }
 
@@ -193,10 +193,10 @@ impl Github {
         let mut body = check_body(status, name.context, &external_id(head));
         let is_open = status.conclusion == Conclusion::Pending;
         let written: Bytes = match found.filter(|run| !(run.is_completed && is_open)) {
-            Some(run) => self.write(Method::PATCH, &format!("{path}/check-runs/{}", run.id), &body).await?,
+            Some(run) => self.write(Method::PATCH, &format!("{path}/check-runs/{}", run.id), Some(&body)).await?,
             None => {
                 body["head_sha"] = head.into();
-                self.write(Method::POST, &format!("{path}/check-runs"), &body).await?
+                self.write(Method::POST, &format!("{path}/check-runs"), Some(&body)).await?
             }
         };
         Ok((Told::Set, Some(decode::<WireRun>(&written)?.run())))

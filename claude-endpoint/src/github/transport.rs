@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use octocrab::Octocrab;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::app::App;
+use super::graphql;
 use crate::config::GithubSettings;
 
 /// A whole call, connection included.
@@ -98,8 +99,33 @@ impl<'a> Request<'a> {
 /// Asks GitHub as one holder of rights.
 #[derive(Debug)]
 pub(super) struct Transport {
-    crab: Octocrab,
+    hosts: Hosts,
     credentials: Credentials,
+}
+
+/// Where GitHub answers.
+#[derive(Debug)]
+pub(super) struct Hosts {
+    rest: Octocrab,
+    graphql: Octocrab,
+}
+
+impl Hosts {
+    fn new(url: &str) -> Result<Self, octocrab::Error> {
+        let client = |base: &str| {
+            Octocrab::builder()
+                .base_uri(base)?
+                .set_connect_timeout(Some(CONNECT_TIMEOUT))
+                .set_read_timeout(Some(DEADLINE))
+                .set_write_timeout(Some(DEADLINE))
+                .build()
+        };
+        Ok(Self { rest: client(url.trim_end_matches('/'))?, graphql: client(graphql::base(url))? })
+    }
+
+    fn of(&self, path: &str) -> &Octocrab {
+        if path == graphql::PATH { &self.graphql } else { &self.rest }
+    }
 }
 
 impl Transport {
@@ -111,13 +137,7 @@ impl Transport {
             (None, Some(token)) => Credentials::Token(token.clone(), Limit::default()),
             (None, None) => Credentials::Nobody(Limit::default()),
         };
-        let crab = Octocrab::builder()
-            .base_uri(settings.url.trim_end_matches('/'))?
-            .set_connect_timeout(Some(CONNECT_TIMEOUT))
-            .set_read_timeout(Some(DEADLINE))
-            .set_write_timeout(Some(DEADLINE))
-            .build()?;
-        Ok(Self { crab, credentials })
+        Ok(Self { hosts: Hosts::new(&settings.url)?, credentials })
     }
 
     /// As whom we ask.
@@ -138,14 +158,14 @@ impl Transport {
     }
 
     /// One request, unless GitHub has asked for a pause; anything but 2xx is an error.
-    pub(super) async fn call(&self, request: Request<'_>) -> Result<Bytes, GithubError> {
+    pub(super) async fn call(&self, request: Request<'_>) -> Result<Answered, GithubError> {
         let (token, limit) = match &self.credentials {
-            Credentials::App(app) => return app.call(&self.crab, request).await,
+            Credentials::App(app) => return app.call(&self.hosts, request).await,
             Credentials::Token(token, limit) => (Some(token), limit),
             Credentials::Nobody(limit) => (None, limit),
         };
         limit.check()?;
-        let answer = exchange(&self.crab, request, token).await?;
+        let answer = exchange(&self.hosts, request, token).await?;
         limit.note(answer.judged(request.path, self.who()))
     }
 }
@@ -176,26 +196,35 @@ impl Limit {
 
 /// What GitHub answered.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Answered {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
-impl Answer {
-    /// The body; anything but 2xx is an error.
-    pub(super) fn judged(self, path: &str, who: Who) -> Result<Bytes, GithubError> {
-        let Self { status, headers, body } = self;
-        if status.is_success() { Ok(body) } else { Err(refusal(status, &headers, &body, path, who)) }
+impl Answered {
+    /// Anything but 2xx is an error, and so is a limit that GraphQL tells with 200.
+    pub(super) fn judged(self, path: &str, who: Who) -> Result<Self, GithubError> {
+        let Self { status, headers, body } = &self;
+        if !status.is_success() {
+            Err(refusal(*status, headers, body, path, who))
+        } else if path == graphql::PATH
+            && let Some(retry_after) = graphql::limit(headers, body)
+        {
+            Err(GithubError::RateLimited { retry_after })
+        } else {
+            Ok(self)
+        }
     }
 }
 
 /// Sends one request. The token stands nowhere but in its header, which is marked as not to be shown.
 pub(super) async fn exchange(
-    crab: &Octocrab,
+    hosts: &Hosts,
     request: Request<'_>,
     token: Option<&SecretString>,
-) -> Result<Answer, GithubError> {
+) -> Result<Answered, GithubError> {
+    let crab = hosts.of(request.path);
     let exchange = async {
         let mut builder = http::Request::builder()
             .method(request.method)
@@ -211,8 +240,11 @@ pub(super) async fn exchange(
             crab.execute(request).await.map_err(|error| GithubError::Unavailable(chain(&error)))?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, LARGEST_ANSWER).collect().await;
-        let body = body.map_err(|error| GithubError::Unavailable(chain(error.as_ref())))?.to_bytes();
-        Ok(Answer { status: parts.status, headers: parts.headers, body })
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => GithubError::TooLarge,
+            false => GithubError::Unavailable(chain(error.as_ref())),
+        })?;
+        Ok(Answered { status: parts.status, headers: parts.headers, body: body.to_bytes() })
     };
     let late = |_| GithubError::Unavailable(format!("no whole answer within {} s", DEADLINE.as_secs()));
     tokio::time::timeout(DEADLINE, exchange).await.map_err(late)?

@@ -104,6 +104,7 @@ pub(super) fn inputs(topic: &Topic, diff: Diff, context: Context, state: State, 
     let told = |told: &Told| format!("{}:{} ({}): {}", told.path, told.line, told.severity, told.title);
     let unsettled = state.findings.iter().filter(|told| told.standing != Standing::Fixed);
     let earlier = unsettled.map(told).collect();
+    let issues = issues.into_iter().map(Into::into).collect();
     let background = Background { rules, files, commits, issues, memories: vec![], earlier };
     topic.inputs(diff, background, state, settings.into_iter().next().map(|file| file.text), review.extent())
 }

@@ -11,13 +11,13 @@ use crate::diff::Diff;
 use crate::earlier::{Standing, State, Told};
 use crate::examine::{Examined, Extent, Inputs};
 use crate::github::{Pull, Thread};
-use crate::marker::Bond;
 use crate::project::Project;
 use crate::prompt::{Background, LeftOut};
 use crate::provenance::Provenance;
 use crate::summary::{self, Frame};
 use crate::text::{line_for_model, memorable, shorten};
-use crate::verdict::{Finding, Severity};
+use crate::status::Threshold;
+use crate::verdict::Finding;
 
 /// The largest memory of one review, in characters.
 const LONGEST_MEMORY: usize = 6_000;
@@ -26,7 +26,7 @@ pub(super) const COMMIT: &str = "commit";
 /// Comments on files, which are made one by one; what is beyond stands in the body.
 const MOST_ON_FILES: usize = 5;
 
-/// As in [`Bond::subject`].
+/// As in [`crate::marker::Bond::subject`].
 pub(super) fn subject_of_pull(number: u64) -> String {
     format!("pull/{number}")
 }
@@ -36,7 +36,7 @@ pub(super) fn subject_of_pull(number: u64) -> String {
 pub(super) struct Topic {
     pub(super) repository: String,
     pub(super) head: String,
-    /// As in [`Bond::subject`].
+    /// As in [`crate::marker::Bond::subject`].
     pub(super) subject: String,
     what: String,
     author: String,
@@ -74,10 +74,6 @@ impl Topic {
             branch: branch.to_owned(),
             url: head.url.clone(),
         }
-    }
-
-    pub(super) fn bond(&self) -> Bond<'_> {
-        Bond { repository: &self.repository, subject: &self.subject, head: &self.head }
     }
 
     /// What a review of it is made from.
@@ -260,8 +256,8 @@ impl Made {
     }
 
     /// A pull request is always told; a pushed commit only of what is bad enough.
-    pub(super) fn is_worth_a_comment(&self, from: Severity) -> bool {
-        self.findings().any(|finding| finding.severity <= from)
+    pub(super) fn is_worth_a_comment(&self, from: Threshold) -> bool {
+        self.findings().any(|finding| from.is_met_by(finding.severity))
     }
 }
 

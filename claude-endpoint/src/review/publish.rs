@@ -28,19 +28,19 @@ impl Review {
         let (repository, number) = (journey.repository, head.pr.number);
         let asking = self.github.recheck(repository, number, None);
         let now = journey.steps.run("recheck", "pull request read again", asking).await?;
-        let ours = now.reviews;
-        match self.reviewed_before(journey, head, &ours) {
+        let (stand, ours) = (Stand::from(&now), now.reviews.as_slice());
+        match self.reviewed_before(journey, head, ours) {
             Some(url) => made.posted.get_or_insert(Posted { url, refused_inline: false }),
             None => {
-                self.wanted(journey, Stand::from(&now), head, &Project::default())?;
-                let posting = self.post(journey.event.id.as_str(), head, &ours, made);
+                self.wanted(journey, stand, head, &Project::default())?;
+                let posting = self.post(journey.event.id.as_str(), head, ours, made);
                 let posted = journey.steps.run("post", "posted", posting).await?;
                 made.posted.insert(posted)
             }
         };
         journey.keep(Some(made)).await?;
         self.comment_on_files(journey, head, made).await?;
-        self.update_summary(journey, head, &ours, made).await?;
+        self.update_summary(journey, head, ours, made).await?;
         self.resolve(made).await;
         made.is_published = true;
         journey.keep(Some(made)).await
@@ -193,7 +193,7 @@ impl Review {
         if made.to_resolve.is_empty() || !self.limits.resolve_fixed {
             return;
         }
-        match self.github.resolve_threads(&made.to_resolve).await {
+        match self.github.resolve_threads(&made.repository, &made.to_resolve).await {
             Ok(resolved) => made.resolved = resolved.len(),
             Err(error) => tracing::info!(%error, "the threads of what was fixed stay open"),
         }

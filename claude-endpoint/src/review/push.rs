@@ -49,7 +49,7 @@ impl Review {
             true => Posting::Impossible,
         };
         if made.posted.is_none() && matches!(posting, Posting::Wanted) {
-            self.comment(journey, push, &mut made).await?;
+            self.comment_on_commit(journey, push, &mut made).await?;
         }
         let remembered = self.remember(journey, &made.update).await?;
         Ok(ending::finish(&made, &journey.steps, posting, &remembered))
@@ -79,7 +79,7 @@ impl Review {
     }
 
     /// Comments on the newest commit, unless the comment is there already.
-    async fn comment(&self, journey: &mut Journey<'_>, push: &Push, made: &mut Made) -> Result<(), Stop> {
+    async fn comment_on_commit(&self, journey: &mut Journey<'_>, push: &Push, made: &mut Made) -> Result<(), Stop> {
         let _alone = self.posting.lock().await;
         let bond = Bond { repository: journey.repository, subject: COMMIT, head: &push.after };
         let url = match self.github.find_commit_comment(&self.marker, bond).await? {

@@ -67,7 +67,7 @@ impl Review {
         let status = Status::of(came, self.limits.fail_on).linked(url);
         let setting = self.github.set_status(journey.repository, head, &status);
         Ok(match journey.steps.run("status", "status set", setting).await? {
-            Told::Set | Told::Unchanged => status.conclusion.to_string(),
+            Told::Set | Told::Unchanged => status.conclusion.as_str().to_owned(),
             Told::Off => "off".to_owned(),
             Told::Unpermitted(what_to_do) => format!("not permitted: {what_to_do}"),
         })

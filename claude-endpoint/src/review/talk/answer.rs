@@ -167,7 +167,7 @@ impl Review {
     async fn about_issue(&self, journey: &mut Journey<'_>, number: u64, question: &str) -> Result<String, Stop> {
         let issue = self.github.issue(journey.repository, number).await?;
         let memories = self.memories(journey, &format!("{question} {}", issue.title)).await;
-        Ok(prompt::of_issue(journey.repository, &issue, &memories))
+        Ok(prompt::of_issue(journey.repository, &issue.into(), &memories))
     }
 
     async fn memories(&self, journey: &Journey<'_>, query: &str) -> Vec<String> {
@@ -192,7 +192,8 @@ impl Review {
             agent: Some(format!("github/{}", comment.author)),
             event_type: Some(journey.event.event.clone()),
             timestamp: Some(journey.event.received_at),
-            ..Update::default()
+            branch: None,
+            url: None,
         };
         Ok(match self.remember(journey, &update).await? {
             Remembered::Told => "Remembered.".to_owned(),

@@ -51,7 +51,7 @@ impl Query {
         ctx: &Context<'_>,
         owner: String,
         name: String,
-        #[graphql(default = true)] follow_renames: bool,
+        follow_renames: Option<bool>,
     ) -> Result<Option<Repository>> {
         let _ = follow_renames;
         let asking = ctx.data::<Asking>()?;
