@@ -10,6 +10,8 @@ use shared::signature::SigningKeys;
 use url::Url;
 
 use crate::cli::Command;
+use crate::desk::Desk;
+use crate::redact::redact;
 use crate::reviewer::{Reviewer, Reviewers};
 
 mod budget;
@@ -101,6 +103,28 @@ impl Cli {
         always.into_iter().chain(anthropic)
     }
 
+    /// A desk of its own, for a review by hand. What that costs stands in its report: the ledger is the service's, which
+    /// may be running.
+    ///
+    /// # Errors
+    /// As for [`Cli::config`].
+    pub fn desk(&self) -> anyhow::Result<Desk> {
+        let ollama = || Ok(Arc::new(self.reviewer.ollama()?) as Arc<dyn Reviewer>);
+        let models = self.reviewer.paid_models();
+        let timeout = self.reviewer.timeout();
+        let settings = self.budget.settings(timeout, &models, ollama, &self.service.data_dir)?;
+        let settings = DeskSettings { ledger: None, ..settings };
+        crate::open_desk(settings, Arc::new(self.reviewer.reviewers()?), redact)
+    }
+
+    /// How much one review may ask, and from which severity on it fails.
+    ///
+    /// # Errors
+    /// As for [`Cli::config`].
+    pub fn limits(&self) -> anyhow::Result<Limits> {
+        self.review.limits(self.reviewer.timeout(), self.github.fail_on)
+    }
+
     /// Checks the settings and reads the secrets.
     ///
     /// # Errors
@@ -119,7 +143,7 @@ impl Cli {
             github: self.github.settings()?,
             memory: self.memory.settings()?,
             reviewers: self.reviewer.reviewers()?,
-            review: self.review.limits(timeout, self.github.fail_on)?,
+            review: self.limits()?,
             server: self.service.limits(),
         })
     }

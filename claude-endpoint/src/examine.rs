@@ -201,7 +201,8 @@ impl Inputs {
 
     /// Everything was reviewed before: a rebase, or a revert.
     fn is_old(&self) -> bool {
-        let mut hunks = self.diff.files.iter().flat_map(|file| file.hunks.iter().map(|hunk| HunkId::new(file, hunk)));
+        let mut hunks =
+            self.diff.files.iter().flat_map(|file| file.hunks.iter().map(|hunk| HunkId::new(file, hunk)));
         !self.state.head.is_empty() && hunks.any(|hunk| self.state.is_reviewed(hunk))
     }
 

@@ -30,14 +30,14 @@ pub mod second_look;
 pub mod verdict;
 
 pub mod anchor;
-pub mod examine;
-pub mod sift;
-pub mod report;
 pub mod earlier;
+pub mod examine;
 pub mod fingerprint;
 pub mod marker;
 pub mod project;
 pub mod render;
+pub mod report;
+pub mod sift;
 pub mod status;
 pub mod summary;
 
@@ -104,7 +104,7 @@ impl App {
         let can_post = github.can_post();
         let memory = Memory::new(config.memory, config.keys.clone())?;
         let reviewers = Arc::new(config.reviewers);
-        let desk = Arc::new(open_desk(config.desk, Arc::clone(&reviewers), |text| text.into())?);
+        let desk = Arc::new(open_desk(config.desk, Arc::clone(&reviewers), redact::redact)?);
         let remember = Arc::new(Remember(memory.clone()));
         let remembering = Worker::new(queue.clone(), remember::LANE, remember, remember_options());
         let marker = Marker::new(&config.keys);

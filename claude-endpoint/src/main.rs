@@ -9,15 +9,18 @@ use shared::telemetry;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service::exit(run().await)
+    run().await.unwrap_or_else(|error| service::exit(Err(error)))
 }
 
-async fn run() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<ExitCode> {
     let loaded = config::load(std::env::args_os())?;
     let service = loaded.cli.service();
     match loaded.cli.command.as_ref().unwrap_or(&Command::Service(Verb::Serve)) {
         Command::Service(Verb::Serve) => {}
-        Command::Service(verb) => return service::side_verb(verb, service, &loaded.settings).await,
+        Command::Service(verb) => {
+            service::side_verb(verb, service, &loaded.settings).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Own(command) => return cli::run(command, &loaded.cli).await,
     }
     telemetry::init(service.log_format, &service.rust_log)?;
@@ -26,5 +29,5 @@ async fn run() -> anyhow::Result<()> {
     let listener = service::bind(service).await?;
     tracing::info!(address = %listener.local_addr()?, "claude-endpoint listens");
     built.run(listener, service::stop_signal()?).await;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

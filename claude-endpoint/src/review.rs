@@ -93,9 +93,7 @@ impl Review {
             Subject::PullRequest(pr) => self.pull_request(&mut journey, pr, made).await,
             Subject::Push(push) => self.push(&mut journey, push, &repository.default_branch, made).await,
             Subject::Comment(comment) => self.comment(&mut journey, comment).await,
-            Subject::Other => {
-                Ok(ending::skipped(format!("`{}` brings no code to review", event.event)))
-            }
+            Subject::Other => Ok(ending::skipped(format!("`{}` brings no code to review", event.event))),
         }
     }
 

@@ -23,6 +23,7 @@ fn finding(title: &str, body: &str) -> Finding {
         quote: "let n = len - 1;".into(),
         severity: Severity::Major,
         category: Category::Bug,
+        rule: String::new(),
         title: title.into(),
         body: body.into(),
         suggestion: Some("let n = len.saturating_sub(1);".into()),

@@ -46,9 +46,15 @@ pub struct Local {
 ///
 /// # Errors
 /// The change cannot be read, or nobody can be asked.
-pub async fn run(local: &Local, cli: &Cli) -> anyhow::Result<bool> {
+pub(super) async fn run(local: &Local, cli: &Cli) -> anyhow::Result<bool> {
     let desk = cli.desk()?;
-    let inputs = local.inputs(cli.extent()?)?;
+    let limits = cli.limits()?;
+    let extent = Extent {
+        token_budget: limits.token_budget,
+        most_prompts: limits.most_prompts,
+        second_look: desk.takes_second_looks(),
+    };
+    let inputs = local.inputs(extent)?;
     let examined = match ask(&desk, &inputs).await {
         Ok(examined) => examined,
         Err(NotExamined::Nothing(left_out)) => {
@@ -61,13 +67,17 @@ pub async fn run(local: &Local, cli: &Cli) -> anyhow::Result<bool> {
         true => println!("{}", serde_json::to_string_pretty(&examined)?),
         false => print!("{}", report::text(&examined)),
     }
-    let fail_on = inputs.project().fail_on.unwrap_or(cli.fail_on());
+    let fail_on = inputs.project().fail_on.unwrap_or(limits.fail_on);
     Ok(!examined.told.iter().any(|told| fail_on.is_met_by(told.severity)))
 }
 
 async fn ask(desk: &Desk, inputs: &Inputs) -> Result<Examined, NotExamined> {
-    let errand =
-        Errand { delivery: "local", repository: &inputs.repository, subject: "local", purpose: Purpose::Review };
+    let errand = Errand {
+        delivery: "local",
+        repository: &inputs.repository,
+        subject: "local",
+        purpose: Purpose::Review,
+    };
     examine(desk, &errand, inputs).await
 }
 
@@ -78,7 +88,16 @@ impl Local {
             (Some(file), _) => (read(file)?, HEAD.to_owned(), None),
             (None, Some(range)) => {
                 let (base, head) = ends(range)?;
-                let text = repo.git(&["diff", "--no-color", "--no-ext-diff", "-M", "--src-prefix=a/", "--dst-prefix=b/", "--end-of-options", range])?;
+                let text = repo.git(&[
+                    "diff",
+                    "--no-color",
+                    "--no-ext-diff",
+                    "-M",
+                    "--src-prefix=a/",
+                    "--dst-prefix=b/",
+                    "--end-of-options",
+                    range,
+                ])?;
                 (text, base.to_owned(), Some(head.to_owned()))
             }
             (None, None) => bail!("give a diff (--diff FILE) or a range of commits (--range A..B)"),
@@ -94,7 +113,10 @@ impl Local {
             ..Background::default()
         };
         Ok(Inputs {
-            repository: self.repo.file_name().map_or("local".into(), |name| name.to_string_lossy().into_owned()),
+            repository: self
+                .repo
+                .file_name()
+                .map_or("local".into(), |name| name.to_string_lossy().into_owned()),
             head: head.unwrap_or_default(),
             what: self.range.clone().unwrap_or_else(|| "a diff".to_owned()),
             author: String::new(),
@@ -119,15 +141,21 @@ fn read(file: &Path) -> anyhow::Result<String> {
         }
     }
     .with_context(named)?;
-    ensure!(bytes.len() as u64 <= LARGEST_DIFF, "{} is larger than {} MiB", file.display(), LARGEST_DIFF >> 20);
+    ensure!(
+        bytes.len() as u64 <= LARGEST_DIFF,
+        "{} is larger than {} MiB",
+        file.display(),
+        LARGEST_DIFF >> 20
+    );
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The two ends of `A..B` or `A...B`; an end that is left out is HEAD.
 fn ends(range: &str) -> anyhow::Result<(&str, &str)> {
-    let (base, head) = range.split_once("...").or_else(|| range.split_once("..")).with_context(|| {
-        format!("`{range}` is no range of commits: write it as A..B, such as main..HEAD")
-    })?;
+    let (base, head) = range
+        .split_once("...")
+        .or_else(|| range.split_once(".."))
+        .with_context(|| format!("`{range}` is no range of commits: write it as A..B, such as main..HEAD"))?;
     let named = |end| if end == "" { HEAD } else { end };
     Ok((named(base), named(head)))
 }
@@ -156,12 +184,17 @@ impl Repo<'_> {
 
     /// Changed files as they are after the change: at `head`, or as they lie in the folder.
     fn files(&self, head: Option<&str>, diff: &Diff) -> Vec<Text> {
-        let paths = diff.files.iter().filter(|file| file.unreadable.is_none()).filter_map(|file| file.new_path.as_deref());
+        let paths = diff
+            .files
+            .iter()
+            .filter(|file| file.unreadable.is_none())
+            .filter_map(|file| file.new_path.as_deref());
         let text = |path: &str| match head {
             Some(head) => self.file(head, path),
             None => {
                 // a diff names any path; nothing outside of the repository is read for it
-                let inside = Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+                let inside =
+                    Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)));
                 let text = inside.then(|| std::fs::read_to_string(self.0.join(path)).ok())??;
                 (text.len() <= LARGEST_FILE).then(|| Text { path: path.to_owned(), text })
             }
@@ -173,6 +206,8 @@ impl Repo<'_> {
         let log = self.git(&["log", MOST_COMMITS, "--format=%H%n%B%x00", "--end-of-options", range]);
         let log = log.unwrap_or_default();
         let entries = log.split('\0').filter_map(|entry| entry.trim_start().split_once('\n'));
-        entries.map(|(sha, message)| Commit { sha: sha.to_owned(), message: message.trim().to_owned() }).collect()
+        entries
+            .map(|(sha, message)| Commit { sha: sha.to_owned(), message: message.trim().to_owned() })
+            .collect()
     }
 }

@@ -59,9 +59,12 @@ async fn what_an_app_posts_is_its_bots_and_found_again() {
     world.client.probe().await.unwrap();
     assert_eq!(world.client.login().await.unwrap(), Some("ai-relay[bot]"));
     let head = Scenario::default().head_sha;
-    let url = world.client.create_review(SHOP, 7, &head, "Hm.", &[], "").await.unwrap();
+    let url = world.client.create_review(SHOP, 7, &head, "Hm.", &[]).await.unwrap();
     let review = &world.stand_in.reviews(SHOP, 7)[0];
-    assert_eq!((review.user.login.as_str(), &review.html_url), (format!("{APP_SLUG}[bot]").as_str(), &url));
+    assert_eq!(
+        (review.user.login.as_str(), &review.html_url),
+        (format!("{APP_SLUG}[bot]").as_str(), &url.url)
+    );
     assert_eq!((world.tokens(), world.lookups()), (1, 1), "asked once, kept for the next call");
 }
 
@@ -95,7 +98,7 @@ async fn a_refused_token_is_renewed_and_the_call_repeated() {
     world.read().await.unwrap();
     world.stand_in.expire_tokens();
     let head = Scenario::default().head_sha;
-    world.client.create_review(SHOP, 7, &head, "Hm.", &[], "").await.unwrap();
+    world.client.create_review(SHOP, 7, &head, "Hm.", &[]).await.unwrap();
     assert_eq!((world.stand_in.reviews(SHOP, 7).len(), world.tokens()), (1, 2));
     for _ in 0..2 {
         world
@@ -201,7 +204,7 @@ async fn what_the_app_may_not_do_is_said() {
     world.stand_in.permit_app(world.installation, "pull_requests", Some("read"));
     world.read().await.unwrap();
     let head = Scenario::default().head_sha;
-    let error = world.client.create_review(SHOP, 7, &head, "Hm.", &[], "").await.unwrap_err();
+    let error = world.client.create_review(SHOP, 7, &head, "Hm.", &[]).await.unwrap_err();
     assert!(matches!(error, GithubError::Forbidden(_)), "{error:?}");
     assert!(error.to_string().contains("Pull requests: read and write"), "{error}");
     Scenario { repository: TILL.into(), ..Scenario::default() }.load_into(&world.stand_in);

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::graphql::Answer;
-use crate::prompt::{self, Commit, Text};
 use super::transport::GithubError;
 use super::{Github, Pull, Result, names, sha};
+use crate::prompt::{self, Commit, Text};
 
 mod answer;
 mod document;

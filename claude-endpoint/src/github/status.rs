@@ -193,7 +193,9 @@ impl Github {
         let mut body = check_body(status, name.context, &external_id(head));
         let is_open = status.conclusion == Conclusion::Pending;
         let written: Bytes = match found.filter(|run| !(run.is_completed && is_open)) {
-            Some(run) => self.write(Method::PATCH, &format!("{path}/check-runs/{}", run.id), Some(&body)).await?,
+            Some(run) => {
+                self.write(Method::PATCH, &format!("{path}/check-runs/{}", run.id), Some(&body)).await?
+            }
             None => {
                 body["head_sha"] = head.into();
                 self.write(Method::POST, &format!("{path}/check-runs"), Some(&body)).await?

@@ -3,6 +3,7 @@
 use testkit::scenario::REVIEWER;
 
 use super::*;
+use crate::prompt::{Commit, Text};
 
 const RULES: [&str; 2] = ["AGENTS.md", ".ai-relay.toml"];
 
@@ -255,7 +256,7 @@ async fn a_lost_answer_is_found_by_the_last_look() {
     let (stand_in, scenario, client) = github().await;
     stand_in.fail_next(post("/repos/acme/shop/pulls/7/reviews"), Fault::LoseAnswer);
     let head = scenario.head_sha.as_str();
-    let body = marker().make(bond(head), "d1");
+    let body = marker().make(bond(head), "d1", "");
     let lost = client.create_review(REPO, 7, head, &body, &[]).await;
     assert!(matches!(lost, Err(GithubError::Unavailable(_))), "{lost:?}");
     let reviews = client.recheck(REPO, 7, Some(scenario.updated_at.parse().unwrap())).await.unwrap().reviews;

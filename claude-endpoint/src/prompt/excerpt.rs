@@ -16,7 +16,8 @@ const LONGEST_BODY: usize = 20_000;
 pub fn around(diff: &Diff, finding: &Finding) -> String {
     let named = |path: Option<&str>| path == Some(finding.path.as_str());
     let mut files = diff.files.iter();
-    let Some(file) = files.find(|file| named(file.new_path.as_deref()) || named(file.old_path.as_deref())) else {
+    let Some(file) = files.find(|file| named(file.new_path.as_deref()) || named(file.old_path.as_deref()))
+    else {
         return String::new();
     };
     let patch = Patch::new(file);

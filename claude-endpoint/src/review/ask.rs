@@ -36,8 +36,7 @@ impl Review {
         };
         let subject = topic.subject.as_str();
         let delivery = &journey.event.id;
-        let errand =
-            Errand { delivery, repository: journey.repository, subject, purpose: Purpose::Review };
+        let errand = Errand { delivery, repository: journey.repository, subject, purpose: Purpose::Review };
         self.desk.record(delivery, "inputs", &inputs).await;
         let examining = examine(&self.desk, &errand, &inputs);
         let examined = match journey.steps.run("ask", "review made", examining).await {

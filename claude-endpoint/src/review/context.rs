@@ -26,8 +26,7 @@ impl Review {
         let mut rules = RULES.to_vec();
         rules.push(SETTINGS);
         let readable = diff.files.iter().filter(|file| file.unreadable.is_none() && file.new_path.is_some());
-        let paths: Vec<String> =
-            readable.map(|file| file.path().to_owned()).take(MOST_FILES).collect();
+        let paths: Vec<String> = readable.map(|file| file.path().to_owned()).take(MOST_FILES).collect();
         self.github.context(repository, &Want { number, head, base, rules: &rules, paths: &paths }).await
     }
 
@@ -56,9 +55,9 @@ impl Review {
         number: u64,
         reviews: &'a [OwnReview],
     ) -> Option<(&'a OwnReview, State)> {
-        reviews.iter().find_map(|review| {
-            Some((review, summary::open(&self.marker, &review.body, repository, number)?))
-        })
+        reviews
+            .iter()
+            .find_map(|review| Some((review, summary::open(&self.marker, &review.body, repository, number)?)))
     }
 }
 

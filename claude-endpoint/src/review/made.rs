@@ -14,9 +14,9 @@ use crate::github::{Pull, Thread};
 use crate::project::Project;
 use crate::prompt::{Background, LeftOut};
 use crate::provenance::Provenance;
+use crate::status::Threshold;
 use crate::summary::{self, Frame};
 use crate::text::{line_for_model, memorable, shorten};
-use crate::status::Threshold;
 use crate::verdict::Finding;
 
 /// The largest memory of one review, in characters.
@@ -203,8 +203,12 @@ impl Made {
     pub(super) fn note(&mut self, project: &Project, from: Provenance, threads: &[Thread]) {
         self.notes.extend(project.trouble.clone());
         self.provenance = Some(from);
-        let fixed: Vec<&str> =
-            self.examined.fixed.iter().filter_map(|&index| self.state.findings.get(index)?.url.as_deref()).collect();
+        let fixed: Vec<&str> = self
+            .examined
+            .fixed
+            .iter()
+            .filter_map(|&index| self.state.findings.get(index)?.url.as_deref())
+            .collect();
         let is_fixed = |thread: &&Thread| {
             let first = thread.comments.first();
             !thread.is_resolved && first.is_some_and(|first| fixed.contains(&first.url.as_str()))

@@ -75,7 +75,11 @@ impl Review {
     ) -> Result<Posted, GithubError> {
         match self.try_post(delivery, head, ours, made).await {
             Err(GithubError::Unprocessable(reason)) if !made.examined.anchored.inline.is_empty() => {
-                tracing::warn!(delivery, reason, "GitHub refused the inline comments; all findings go into the body");
+                tracing::warn!(
+                    delivery,
+                    reason,
+                    "GitHub refused the inline comments; all findings go into the body"
+                );
                 made.give_up_inline();
                 let posted = self.try_post(delivery, head, ours, made).await?;
                 Ok(Posted { refused_inline: true, ..posted })
@@ -103,7 +107,8 @@ impl Review {
             }
             Some((summary, _)) => render::later(comments.len(), &pr.head_sha, &summary.url, &plain),
         };
-        let posted = self.github.create_review(bond.repository, pr.number, &pr.head_sha, &body, &comments).await?;
+        let posted =
+            self.github.create_review(bond.repository, pr.number, &pr.head_sha, &body, &comments).await?;
         Ok(Posted { url: posted.url, refused_inline: false })
     }
 
@@ -207,7 +212,8 @@ impl Review {
         state: &State,
         reason: String,
     ) -> Stop {
-        if let Err(error) = self.say(journey, (head.pr.number, &head.pr.head_sha), ours, state, &reason).await {
+        if let Err(error) = self.say(journey, (head.pr.number, &head.pr.head_sha), ours, state, &reason).await
+        {
             return error.into();
         }
         let mut finish = ending::skipped(reason);

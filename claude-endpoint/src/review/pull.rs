@@ -117,7 +117,9 @@ impl Review {
         }
         let from = provenance::of_pull(&context.pull.author, context.pull.author_is_bot, &context.pull.body);
         if let Some(by) = &state.paused {
-            return Err(Stop::Finish(ending::skipped(format!("reviews are paused by {by}; `/ai resume` goes on"))));
+            return Err(Stop::Finish(ending::skipped(format!(
+                "reviews are paused by {by}; `/ai resume` goes on"
+            ))));
         }
         if let Err(reason) = may_go_on(&state, &from, &diff, self.limits.agent_rounds) {
             return Err(self.halt(journey, head, &context.reviews, &state, reason).await);

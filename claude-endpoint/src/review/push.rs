@@ -63,8 +63,12 @@ impl Review {
     ) -> Result<Made, Stop> {
         let payload: Option<Payload> = serde_json::from_str(journey.event.payload.get()).ok();
         let payload = payload.unwrap_or_default();
-        let topic =
-            Topic::of_push(journey.repository, push, default_branch, &payload.head_commit.unwrap_or_default());
+        let topic = Topic::of_push(
+            journey.repository,
+            push,
+            default_branch,
+            &payload.head_commit.unwrap_or_default(),
+        );
         let reading = self.github.range_diff(journey.repository, &push.before, &push.after);
         let diff = match journey.steps.run("diff", "diff read", reading).await {
             Err(GithubError::NotFound(_)) if push.forced => {
@@ -72,14 +76,20 @@ impl Review {
             }
             diff => diff?,
         };
-        let commits = payload.commits.into_iter().map(|commit| Commit { sha: commit.id, message: commit.message });
+        let commits =
+            payload.commits.into_iter().map(|commit| Commit { sha: commit.id, message: commit.message });
         let background = Background { commits: commits.collect(), ..Background::default() };
         let inputs = topic.inputs(diff, background, State::default(), None, self.extent());
         self.make(journey, &topic, inputs).await
     }
 
     /// Comments on the newest commit, unless the comment is there already.
-    async fn comment_on_commit(&self, journey: &mut Journey<'_>, push: &Push, made: &mut Made) -> Result<(), Stop> {
+    async fn comment_on_commit(
+        &self,
+        journey: &mut Journey<'_>,
+        push: &Push,
+        made: &mut Made,
+    ) -> Result<(), Stop> {
         let _alone = self.posting.lock().await;
         let bond = Bond { repository: journey.repository, subject: COMMIT, head: &push.after };
         let url = match self.github.find_commit_comment(&self.marker, bond).await? {

@@ -59,11 +59,7 @@ struct Wire {
 }
 
 impl Review {
-    pub(super) async fn comment(
-        &self,
-        journey: &mut Journey<'_>,
-        comment: &Comment,
-    ) -> Result<Finish, Stop> {
+    pub(super) async fn comment(&self, journey: &mut Journey<'_>, comment: &Comment) -> Result<Finish, Stop> {
         if let Some(reason) = self.not_for_us(journey, comment) {
             return Ok(ending::skipped(reason));
         }
@@ -72,12 +68,18 @@ impl Review {
             return Ok(ending::skipped("the comment is neither a command nor a reply to one of ours"));
         };
         if !self.github.permission(journey.repository, &comment.author).await?.may_write() {
-            return Ok(ending::skipped(format!("{} has no write access, so is not answered", comment.author)));
+            return Ok(ending::skipped(format!(
+                "{} has no write access, so is not answered",
+                comment.author
+            )));
         }
         let subject = subject(comment);
         let bond = Bond { repository: journey.repository, subject: &subject, head: "" };
         if let Some(url) = self.answered_before(journey, comment, place, bond).await? {
-            return Ok(Finish { url: Some(url), ..Finish::new(Outcome::Completed.as_str(), "answered before") });
+            return Ok(Finish {
+                url: Some(url),
+                ..Finish::new(Outcome::Completed.as_str(), "answered before")
+            });
         }
         let target = target(comment, place);
         let reaction = self.github.react(journey.repository, target, Reaction::Eyes).await.ok();
@@ -93,7 +95,8 @@ impl Review {
     /// Why nobody has to look at this comment.
     fn not_for_us(&self, journey: &Journey<'_>, comment: &Comment) -> Option<String> {
         let is_new = journey.event.action.as_deref() == Some("created");
-        let is_known = matches!(journey.event.event.as_str(), "issue_comment" | "pull_request_review_comment");
+        let is_known =
+            matches!(journey.event.event.as_str(), "issue_comment" | "pull_request_review_comment");
         let is_bot = journey.event.sender.as_ref().is_some_and(|sender| sender.kind == SenderKind::Bot);
         if !is_new || !is_known {
             let action = journey.event.action.as_deref().unwrap_or("no action");
@@ -101,7 +104,10 @@ impl Review {
         } else if is_bot || self.marker.is_like_ours(&comment.body) {
             Some("bots are not answered, and neither are we ourselves".to_owned())
         } else if !self.github.can_post() {
-            Some("there is nobody as whom to answer: set GITHUB_TOKEN, or GITHUB_APP_ID with its key".to_owned())
+            Some(
+                "there is nobody as whom to answer: set GITHUB_TOKEN, or GITHUB_APP_ID with its key"
+                    .to_owned(),
+            )
         } else {
             None
         }
@@ -151,7 +157,12 @@ impl Review {
     }
 
     /// The answer, kept before it is posted: it may have been paid for.
-    async fn answer(&self, journey: &mut Journey<'_>, comment: &Comment, call: &Call) -> Result<String, Stop> {
+    async fn answer(
+        &self,
+        journey: &mut Journey<'_>,
+        comment: &Comment,
+        call: &Call,
+    ) -> Result<String, Stop> {
         let Progress { made, .. } = progress::<Answered>(journey.lease);
         if let Some(answered) = made {
             return Ok(answered.text);

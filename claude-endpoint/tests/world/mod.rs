@@ -17,6 +17,7 @@ use claude_endpoint::desk::Terms;
 use claude_endpoint::ledger::Entry;
 use claude_endpoint::reviewer::Reviewers;
 use claude_endpoint::reviewer::anthropic::Anthropic as Reviewer;
+use claude_endpoint::status::Threshold;
 use http::{StatusCode, Uri};
 use inbox::auth::{Auth, guard};
 use serde_json::{Value, json};
@@ -113,7 +114,17 @@ impl World {
                 ledger: Some(self.ledger_file()),
                 ..DeskSettings::default()
             },
-            review: Limits { concurrency: 2, timeout: TIMEOUT, token_budget: 50_000, drafts: false },
+            review: Limits {
+                concurrency: 2,
+                timeout: TIMEOUT,
+                token_budget: 50_000,
+                drafts: false,
+                most_prompts: 4,
+                push_severity: Threshold::Major,
+                agent_rounds: 3,
+                resolve_fixed: true,
+                fail_on: Threshold::Major,
+            },
             server: shared::server::Limits::default(),
         };
         change(&mut config);

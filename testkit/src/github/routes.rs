@@ -14,8 +14,8 @@ use serde_json::json;
 use super::answer::{Refusal, Viewer, json_answer};
 use super::state::{RepoState, State};
 use super::{
-    app, checks, comments, files, graphql, hooks, installations, issues, people, pulls, reactions, review_comments,
-    reviews,
+    app, checks, comments, files, graphql, hooks, installations, issues, people, pulls, reactions,
+    review_comments, reviews,
 };
 use crate::control::{Control, lock};
 use crate::shape;

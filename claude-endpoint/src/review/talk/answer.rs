@@ -47,7 +47,11 @@ fn schema() -> Value {
 fn parse(text: &str) -> Result<String, String> {
     let Answer { answer } = serde_json::from_str(text.trim()).map_err(|error| error.to_string())?;
     let answer = answer.trim();
-    if answer.is_empty() { Err("the answer is empty".to_owned()) } else { Ok(shorten(answer, LONGEST_ANSWER)) }
+    if answer.is_empty() {
+        Err("the answer is empty".to_owned())
+    } else {
+        Ok(shorten(answer, LONGEST_ANSWER))
+    }
 }
 
 impl Review {
@@ -150,7 +154,12 @@ impl Review {
     }
 
     /// The change and what is known about it, as a review would see it.
-    async fn about_pull(&self, journey: &mut Journey<'_>, number: u64, question: &str) -> Result<String, Stop> {
+    async fn about_pull(
+        &self,
+        journey: &mut Journey<'_>,
+        number: u64,
+        question: &str,
+    ) -> Result<String, Stop> {
         let repository = journey.repository;
         let pull = self.github.pull(repository, number).await?;
         let commits = (pull.base_sha.as_str(), pull.head_sha.as_str());
@@ -164,7 +173,12 @@ impl Review {
         Ok(inputs.one_prompt().unwrap_or_default())
     }
 
-    async fn about_issue(&self, journey: &mut Journey<'_>, number: u64, question: &str) -> Result<String, Stop> {
+    async fn about_issue(
+        &self,
+        journey: &mut Journey<'_>,
+        number: u64,
+        question: &str,
+    ) -> Result<String, Stop> {
         let issue = self.github.issue(journey.repository, number).await?;
         let memories = self.memories(journey, &format!("{question} {}", issue.title)).await;
         Ok(prompt::of_issue(journey.repository, &issue.into(), &memories))
@@ -211,7 +225,13 @@ impl Review {
         let mut out = String::new();
         for hit in hits {
             let text = shorten(&hit.text.split_whitespace().collect::<Vec<_>>().join(" "), LONGEST_MEMORY);
-            let _ = writeln!(out, "- {} ({}): {text} `{}`", hit.kind, hit.created_at.strftime("%Y-%m-%d"), hit.id);
+            let _ = writeln!(
+                out,
+                "- {} ({}): {text} `{}`",
+                hit.kind,
+                hit.created_at.strftime("%Y-%m-%d"),
+                hit.id
+            );
         }
         Ok(out)
     }
@@ -238,7 +258,11 @@ fn said(thread: &[ThreadComment]) -> String {
     let mut out = "\n## Thread\n".to_owned();
     for comment in thread.iter().skip(skipped) {
         let author = if comment.is_ours { "the reviewer (you)" } else { comment.author.as_str() };
-        let _ = write!(out, "| {author}:\n{}", quoted_block(&shorten(&prose_for_model(&comment.body), LONGEST_QUESTION)));
+        let _ = write!(
+            out,
+            "| {author}:\n{}",
+            quoted_block(&shorten(&prose_for_model(&comment.body), LONGEST_QUESTION))
+        );
     }
     out
 }

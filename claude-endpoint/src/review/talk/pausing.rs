@@ -23,7 +23,10 @@ impl Review {
         state.paused = is_paused.then(|| comment.author.clone());
         let (sentence, answer) = match is_paused {
             true => (
-                format!("Reviews of this pull request are paused by {}. `/ai resume` goes on.", comment.author),
+                format!(
+                    "Reviews of this pull request are paused by {}. `/ai resume` goes on.",
+                    comment.author
+                ),
                 "Paused: pushes are not reviewed until `/ai resume`.",
             ),
             false => (
