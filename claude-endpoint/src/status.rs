@@ -206,15 +206,13 @@ fn reviewed(open: Open, gaps: usize, lacking: &[String], fail_on: Threshold) -> 
         _ => vec![format!("{gaps} files not reviewed, or not whole")],
     };
     missing.extend(lacking.iter().cloned());
-    let (found, missing) = (open.words(), missing.join(", "));
-    let counting = open.counting(fail_on);
-    if counting > 0 {
-        let partial = if missing.is_empty() { String::new() } else { format!("; partial: {missing}") };
-        Status::new(Conclusion::Failure, &format!("Reviewed: {found}{partial}"))
-    } else if !missing.is_empty() {
-        Status::new(Conclusion::Error, &format!("Partial: {missing}; {found} so far"))
-    } else {
-        Status::new(Conclusion::Success, &format!("Reviewed: {found}"))
+    // what is missing counts, also where nobody has said what it is
+    let (found, is_whole, missing) = (open.words(), missing.is_empty(), missing.join(", "));
+    match (open.counting(fail_on) > 0, is_whole) {
+        (true, true) => Status::new(Conclusion::Failure, &format!("Reviewed: {found}")),
+        (true, false) => Status::new(Conclusion::Failure, &format!("Reviewed: {found}; partial: {missing}")),
+        (false, false) => Status::new(Conclusion::Error, &format!("Partial: {missing}; {found} so far")),
+        (false, true) => Status::new(Conclusion::Success, &format!("Reviewed: {found}")),
     }
 }
 

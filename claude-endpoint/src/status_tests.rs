@@ -34,7 +34,7 @@ fn description(came: &Came) -> String {
 fn only_a_whole_review_without_a_finding_that_counts_is_a_success() {
     for open in all_open() {
         for (gaps, lacking) in
-            [(0, &[][..]), (1, &[]), (7, &[]), (0, &["it was not posted"]), (2, &["a", "b"])]
+            [(0, &[][..]), (1, &[]), (7, &[]), (0, &["it was not posted"]), (0, &[""]), (2, &["a", "b"])]
         {
             for fail_on in THRESHOLDS {
                 let status = Status::of(&reviewed(open, gaps, lacking), fail_on);

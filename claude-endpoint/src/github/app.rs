@@ -153,11 +153,11 @@ impl App {
             let path = format!("/repos/{repository}/installation");
             let answer = self.call_as_itself(hosts, Request::new(&Method::GET, &path, None)).await?;
             let is_unknown = answer.status == StatusCode::NOT_FOUND && !is_no_app(&answer);
-            let body = self.limit.note(self.judged(answer, &path)).map_err(|error| match error {
+            let answer = self.limit.note(self.judged(answer, &path)).map_err(|error| match error {
                 GithubError::NotFound(_) if is_unknown => not_installed(repository),
                 error => error,
             })?;
-            let id = decode::<WireInstallation>(&body.body)?.id;
+            let id = decode::<WireInstallation>(&answer.body)?.id;
             let mut known = lock(&self.known);
             let installation = known.entry(id).or_insert_with(|| Arc::new(Installation::new(id)));
             Ok(Arc::clone(installation))
@@ -179,14 +179,14 @@ impl App {
         let path = format!("/app/installations/{}/access_tokens", installation.id);
         let answer = self.call_as_itself(hosts, Request::new(&Method::POST, &path, None)).await?;
         let reason = message(&answer.body);
-        let body = self.limit.note(self.judged(answer, &path)).map_err(|error| match error {
+        let answer = self.limit.note(self.judged(answer, &path)).map_err(|error| match error {
             GithubError::NotFound(_) => not_installed(repository),
             GithubError::Forbidden(_) => GithubError::Forbidden(format!(
                 "the GitHub App gets no token for {repository} ({reason}): if its installation is suspended, the account's settings (\"GitHub Apps\") end that"
             )),
             error => error,
         })?;
-        let token: Token = decode(&body.body)?;
+        let token: Token = decode(&answer.body)?;
         let secret = token.token.clone();
         *held = Some(token);
         Ok(secret)

@@ -1,5 +1,6 @@
 //! One request to GitHub: credentials, deadline, bounded body, typed error.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -195,11 +196,17 @@ impl Limit {
 }
 
 /// What GitHub answered.
-#[derive(Debug)]
 pub(super) struct Answered {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+}
+
+/// Without the body: it may be a token.
+impl fmt::Debug for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answered").field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 impl Answered {
