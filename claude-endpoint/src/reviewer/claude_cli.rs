@@ -219,9 +219,13 @@ fn answer(outcome: Outcome, model: &str, question: &Question<'_>) -> Result<Repl
     };
     if outcome.is_error {
         let reason = format!("the Claude CLI failed ({}): {}", outcome.subtype, shorten(said, 300));
-        let error = failure(said, outcome.api_error_status).unwrap_or_else(|| ReviewError::retry(reason));
-        // what it tried before it gave up may have cost something
+        // what it tried before it gave up may have cost something, and is not tried without end
         let paid = (reply.usage != Usage::default()).then(|| Box::new(reply));
+        let unknown = || match &paid {
+            Some(_) => ReviewError::Unusable(reason),
+            None => ReviewError::retry(reason),
+        };
+        let error = failure(said, outcome.api_error_status).unwrap_or_else(unknown);
         return Err(Failed { error, paid });
     }
     super::usable(reply, outcome.stop_reason.as_deref(), question)

@@ -116,7 +116,10 @@ async fn a_run_of_no_use_tells_what_it_cost() {
         let directory = tempfile::tempdir().unwrap();
         let said = json!({"is_error": is_error, "result": "{}", "stop_reason": stop_reason, "usage": usage,
                           "total_cost_usd": 0.5});
-        program(directory.path(), &said, 0).ask(&question()).await.unwrap_err().paid
+        let failed = program(directory.path(), &said, 0).ask(&question()).await.unwrap_err();
+        let is_retried = matches!(failed.error, ReviewError::Retry { .. });
+        assert_eq!(is_retried, failed.paid.is_none(), "what costs is not asked for without end");
+        failed.paid
     };
     let usage = json!({"input_tokens": 5, "cache_creation_input_tokens": 6, "cache_read_input_tokens": 7,
                        "output_tokens": 8, "server_tool_use": {}});
