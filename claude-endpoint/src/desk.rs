@@ -215,11 +215,13 @@ impl Desk {
         let answer = tokio::time::timeout_at(until, reviewer.ask(question)).await;
         let late = |_| Err(ReviewError::Unusable(TOO_LATE.to_owned()).into());
         let result = answer.unwrap_or_else(late);
+        let mut cost = 0.0;
         if let Some(entry) = self.entry(errand, reviewer, &result, tokens) {
             count(reviewer, &entry);
+            cost = entry.cost_usd.unwrap_or_default();
             self.ledger.record(entry).await;
         }
-        drop(hold);
+        hold.settle(cost);
         if let Some(recorder) = &self.recorder {
             recorder.question(errand, reviewer, question, &result).await;
         }

@@ -76,11 +76,19 @@ struct Output {
 pub struct Hold {
     accounts: Arc<Mutex<Accounts>>,
     id: u64,
+    cost: f64,
+}
+
+impl Hold {
+    /// Ends what a question holds, which has cost so much.
+    pub(crate) fn settle(mut self, cost: f64) {
+        self.cost = cost;
+    }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        lock(&self.accounts).release(self.id);
+        lock(&self.accounts).release(self.id, self.cost);
     }
 }
 
@@ -159,7 +167,7 @@ impl Ledger {
     }
 
     fn hold(&self, id: u64) -> Hold {
-        Hold { accounts: Arc::clone(&self.accounts), id }
+        Hold { accounts: Arc::clone(&self.accounts), id, cost: 0.0 }
     }
 }
 

@@ -106,8 +106,10 @@ fn what_is_held_is_free_again_when_it_is_dropped() {
     assert_eq!((spent, today(&ledger)), (Spent::default(), 2.0));
     let question = ledger.hold_question("d1", 0.5);
     assert_eq!(ledger.spent(now(), "d1"), Spent { today: 2.0, review: 2.0 });
-    drop(question);
-    assert_eq!(today(&ledger), 1.5);
+    question.settle(0.25);
+    assert_eq!(today(&ledger), 1.75);
+    drop(ledger.hold_question("d1", 1.0));
+    assert_eq!(today(&ledger), 1.75);
     drop(review);
     assert_eq!(today(&ledger), 0.0);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use queue::Schedule;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
@@ -19,6 +20,8 @@ pub mod claude_cli;
 pub mod ollama;
 pub mod replayed;
 
+/// Attempts at one question; the queue's own schedule follows.
+const ATTEMPTS: u32 = 3;
 /// How long a choice stands before it is made again: somebody may log in, or start Ollama.
 const CHOICE_STANDS: Duration = Duration::from_secs(30);
 
@@ -298,6 +301,16 @@ fn check_stop(reason: Option<&str>) -> Result<(), ReviewError> {
             Err(ReviewError::TooLarge("the question does not fit the model's context window".to_owned()))
         }
         _ => Ok(()),
+    }
+}
+
+/// The waits between attempts.
+fn backoff() -> Schedule {
+    Schedule {
+        base: Duration::from_millis(500),
+        cap: Duration::from_secs(8),
+        give_up_after: Duration::MAX,
+        fewest_attempts: 0,
     }
 }
 

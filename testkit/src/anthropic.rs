@@ -25,8 +25,8 @@ pub use self::reply::Reply;
 use self::reply::{ApiError, error_body, json_response};
 pub use self::request::{Request, STRUCTURED_OUTPUT};
 use crate::control::{Control, Overdue, Wording, lock};
-use crate::reviewer;
 use crate::server::{ANY_PORT, Server};
+use crate::{instance, reviewer};
 
 /// Largest request (vendor documentation, "Request size limits").
 const MAX_REQUEST: usize = 32 << 20;
@@ -38,9 +38,27 @@ pub const MODELS: [&str; 3] = ["claude-sonnet-5-5", "claude-opus-5-5", "claude-h
 /// Decides what to answer.
 pub type Responder = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
 
-/// Reviews the diff in the prompt by [`reviewer::review`].
+/// Answers any structured question by its schema: reviews the diff in the prompt by [`reviewer::review`] where findings
+/// are asked for; finds that a claim holds as it is; else answers with the plainest value that fits.
 pub fn reviewer() -> Responder {
-    Arc::new(|request| Reply::review(reviewer::review(&request.prompt())))
+    Arc::new(|request| Reply::json(answer(request)))
+}
+
+fn answer(request: &Request) -> Value {
+    match request.schema() {
+        Some(schema) if schema["properties"].is_object() && !request.asks_for("findings") => {
+            instance::of(schema, &request.prompt())
+        }
+        _ => reviewer::review(&request.prompt()),
+    }
+}
+
+/// The same answer to each question that asks for findings, and that of [`reviewer`] to all others.
+pub fn always_review(reply: Reply) -> Responder {
+    Arc::new(move |request| match request.asks_for("findings") {
+        true => reply.clone(),
+        false => Reply::json(answer(request)),
+    })
 }
 
 /// The same answer each time.

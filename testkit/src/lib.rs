@@ -9,6 +9,7 @@ pub mod cli;
 pub mod control;
 pub mod crash;
 pub mod github;
+mod instance;
 pub mod journey;
 pub mod ollama;
 pub mod port;

@@ -67,8 +67,18 @@ pub(super) struct Accounts {
 struct Held {
     delivery: String,
     usd: f64,
-    /// For a review to come; its questions take out of it what they hold themselves.
-    is_review: bool,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    /// For a review to come.
+    Review,
+    /// For a question under way.
+    Question {
+        /// How much of it was taken out of what a review holds.
+        drawn: Option<(u64, f64)>,
+    },
 }
 
 impl Accounts {
@@ -100,18 +110,18 @@ impl Accounts {
 
     /// Holds what a review is estimated to cost.
     pub(super) fn hold_review(&mut self, delivery: &str, usd: f64) -> u64 {
-        self.insert(Held { delivery: delivery.to_owned(), usd, is_review: true })
+        self.insert(Held { delivery: delivery.to_owned(), usd, kind: Kind::Review })
     }
 
     /// Holds what one question is estimated to cost, out of what its review holds as far as that goes.
     pub(super) fn hold_question(&mut self, delivery: &str, usd: f64) -> u64 {
-        let mut missing = usd;
-        for held in self.holds.values_mut().filter(|held| held.is_review && held.delivery == delivery) {
-            let taken = missing.min(held.usd);
-            held.usd -= taken;
-            missing -= taken;
-        }
-        self.insert(Held { delivery: delivery.to_owned(), usd, is_review: false })
+        let is_its = |held: &Held| held.kind == Kind::Review && held.delivery == delivery;
+        let drawn = self.holds.iter_mut().find(|(_, held)| is_its(held)).map(|(id, held)| {
+            let drawn = usd.min(held.usd);
+            held.usd -= drawn;
+            (*id, drawn)
+        });
+        self.insert(Held { delivery: delivery.to_owned(), usd, kind: Kind::Question { drawn } })
     }
 
     fn insert(&mut self, held: Held) -> u64 {
@@ -120,14 +130,25 @@ impl Accounts {
         self.next
     }
 
-    pub(super) fn release(&mut self, id: u64) {
-        self.holds.remove(&id);
+    /// Nothing is held any more. What a question took out of its review's hold and did not cost, its review may still
+    /// cost.
+    pub(super) fn release(&mut self, id: u64, cost: f64) {
+        let Some(Held { kind: Kind::Question { drawn: Some((review, drawn)) }, .. }) = self.holds.remove(&id)
+        else {
+            return;
+        };
+        if let Some(held) = self.holds.get_mut(&review) {
+            held.usd += (drawn - cost).max(0.0);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::budget::Budgets;
     use crate::ledger::tests::entry;
 
     fn today() -> Date {
@@ -164,10 +185,14 @@ mod tests {
         let second = accounts.hold_question("d1", 0.5);
         assert_eq!(spent(&accounts), Spent { today: 3.25, review: 1.25 }, "more than was estimated");
         accounts.add(&entry("d1", "o/r", 0.5));
-        accounts.release(first);
-        assert_eq!(spent(&accounts), Spent { today: 3.0, review: 1.0 });
+        accounts.release(first, 0.5);
+        assert_eq!(
+            spent(&accounts),
+            Spent { today: 3.25, review: 1.25 },
+            "what it did not cost is held again"
+        );
         for id in [second, review, other] {
-            accounts.release(id);
+            accounts.release(id, 0.0);
         }
         assert_eq!(spent(&accounts), Spent { today: 0.5, review: 0.5 });
     }
@@ -185,5 +210,70 @@ mod tests {
         accounts.add(&on("2026-11-25", "c"));
         assert_eq!(accounts.spent(today(), "a").review, 2.0);
         assert_eq!(accounts.spent(today(), "b").review, 0.0);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A review wants to begin.
+        Begin(f64),
+        /// One of the reviews under way asks a question that was estimated so, and costs so much.
+        Ask(prop::sample::Index, f64, f64),
+        /// One of them ends.
+        End(prop::sample::Index),
+    }
+
+    struct UnderWay {
+        delivery: String,
+        hold: u64,
+        estimate: f64,
+        cost: f64,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let which = any::<prop::sample::Index>;
+        // most questions turn out cheaper than they were estimated, so that much is given back
+        prop_oneof![
+            2 => (0.1..2.0).prop_map(Step::Begin),
+            6 => (which(), 0.3..1.0, 0.0..0.35).prop_map(|(which, estimate, cost)| Step::Ask(which, estimate, cost)),
+            1 => which().prop_map(Step::End),
+        ]
+    }
+
+    proptest! {
+        /// However many reviews run at a time: a day costs no more than its budget and what the estimates were wrong by.
+        #[test]
+        fn reviews_at_the_same_time_share_one_budget(steps in prop::collection::vec(step(), 1..80), daily in 1.0..6.0) {
+            let budgets = Budgets { daily_usd: Some(daily), ..Budgets::default() };
+            let (mut accounts, mut running) = (Accounts::default(), Vec::<UnderWay>::new());
+            let (mut cost, mut wrong_by) = (0.0, 0.0);
+            for (number, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Begin(estimate) => {
+                        let delivery = format!("d{number}");
+                        if budgets.over(accounts.spent(today(), &delivery), estimate).is_none() {
+                            let hold = accounts.hold_review(&delivery, estimate);
+                            running.push(UnderWay { delivery, hold, estimate, cost: 0.0 });
+                        }
+                    }
+                    Step::Ask(..) | Step::End(_) if running.is_empty() => {}
+                    Step::Ask(which, estimate, usd) => {
+                        let review = which.index(running.len());
+                        let review = &mut running[review];
+                        let hold = accounts.hold_question(&review.delivery, estimate);
+                        accounts.add(&entry(&review.delivery, "o/r", usd));
+                        accounts.release(hold, usd);
+                        let error = |cost: f64| (cost - review.estimate).max(0.0);
+                        wrong_by += error(review.cost + usd) - error(review.cost);
+                        review.cost += usd;
+                        cost += usd;
+                    }
+                    Step::End(which) => {
+                        let ended = running.swap_remove(which.index(running.len()));
+                        accounts.release(ended.hold, 0.0);
+                    }
+                }
+                prop_assert!(cost <= daily + wrong_by + 1e-9, "{cost} of {daily}, wrong by {wrong_by}");
+            }
+        }
     }
 }

@@ -14,13 +14,11 @@ use shared::client::{self, retry_after};
 use shared::error::chain;
 use url::Url;
 
-use super::{Failed, Question, Reply, ReviewError, Reviewer, Usage};
+use super::{ATTEMPTS, Failed, Question, Reply, ReviewError, Reviewer, Usage};
 use crate::text::shorten;
 
 const VERSION: &str = "2023-06-01";
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
-/// Within one call; the queue's own schedule follows.
-const ATTEMPTS: u32 = 3;
 /// A longer wait than this is the queue's.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,13 +55,8 @@ impl Anthropic {
     /// # Errors
     /// TLS cannot be set up.
     pub fn new(base: Url, key: SecretString, model: String, timeout: Duration) -> reqwest::Result<Self> {
-        let backoff = Schedule {
-            base: Duration::from_millis(500),
-            cap: Duration::from_secs(8),
-            give_up_after: Duration::MAX,
-            fewest_attempts: 0,
-        };
-        Ok(Self { http: client::http(Some(timeout))?, base, key, model, backoff, cheaper: None })
+        let http = client::http(Some(timeout))?;
+        Ok(Self { http, base, key, model, backoff: super::backoff(), cheaper: None })
     }
 
     /// With `model` as the cheaper one, unless it is the same.

@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use queue::Schedule;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use super::{Failed, Question, Reply, ReviewError, Reviewer, Usage};
+use super::{ATTEMPTS, Failed, Question, Reply, ReviewError, Reviewer, Usage};
 use crate::text::shorten;
 
 const LARGEST_OUTPUT: u64 = 8 * 1024 * 1024;
@@ -38,6 +39,7 @@ pub struct ClaudeCli {
     model: String,
     timeout: Duration,
     variables: Variables,
+    backoff: Schedule,
     cheaper: Option<Arc<Self>>,
 }
 
@@ -79,7 +81,7 @@ impl ClaudeCli {
         // each run has a working directory of its own, in which a relative path would lead nowhere
         let is_path = program.components().count() > 1;
         let program = if is_path { std::path::absolute(&program).unwrap_or(program) } else { program };
-        Self { program, model, timeout, variables, cheaper: None }
+        Self { program, model, timeout, variables, backoff: super::backoff(), cheaper: None }
     }
 
     /// With `model` as the cheaper one, unless it is the same.
@@ -99,6 +101,8 @@ impl ClaudeCli {
             ("CLAUDE_CODE_DISABLE_AUTO_MEMORY", "1"),
             ("CLAUDE_CODE_DISABLE_CLAUDE_MDS", "1"),
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+            // by itself it would ask ten times for minutes, also where a spend limit forbids it (seen with 2.1.197)
+            ("CLAUDE_CODE_MAX_RETRIES", "0"),
         ]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
@@ -119,6 +123,11 @@ impl ClaudeCli {
         command.args(["--disable-slash-commands", "--output-format", "json", "--model", &self.model]);
         command.args(["--system-prompt", question.system, "--json-schema", &question.schema.to_string()]);
         command
+    }
+
+    async fn attempt(&self, question: &Question<'_>, input: &str) -> Result<Reply, Failed> {
+        let output = self.run(self.question_command(question), input, self.timeout).await?;
+        answer(outcome(&output)?, &self.model, question)
     }
 
     /// Runs a command in an empty directory of its own. One that cannot be started is away; once it runs, a question
@@ -210,9 +219,13 @@ fn answer(outcome: Outcome, model: &str, question: &Question<'_>) -> Result<Repl
     };
     if outcome.is_error {
         let reason = format!("the Claude CLI failed ({}): {}", outcome.subtype, shorten(said, 300));
-        let error = failure(said, outcome.api_error_status).unwrap_or_else(|| ReviewError::retry(reason));
-        // what it tried before it gave up may have cost something
+        // what it tried before it gave up may have cost something, and is not tried without end
         let paid = (reply.usage != Usage::default()).then(|| Box::new(reply));
+        let unknown = || match &paid {
+            Some(_) => ReviewError::Unusable(reason),
+            None => ReviewError::retry(reason),
+        };
+        let error = failure(said, outcome.api_error_status).unwrap_or_else(unknown);
         return Err(Failed { error, paid });
     }
     super::usable(reply, outcome.stop_reason.as_deref(), question)
@@ -254,8 +267,23 @@ impl Reviewer for ClaudeCli {
 
     async fn ask(&self, question: &Question<'_>) -> Result<Reply, Failed> {
         let input = question.user.replace('@', WIDE_AT);
-        let output = self.run(self.question_command(question), &input, self.timeout).await?;
-        answer(outcome(&output)?, &self.model, question)
+        let mut attempt = 1;
+        loop {
+            let failed = match self.attempt(question, &input).await {
+                Ok(reply) => return Ok(reply),
+                Err(failed) => failed,
+            };
+            // what cost something, or asks for a wait of its own, is the queue's
+            let is_passing =
+                matches!(failed.error, ReviewError::Retry { after: None, .. }) && failed.paid.is_none();
+            if !is_passing || attempt == ATTEMPTS {
+                return Err(failed);
+            }
+            let wait = self.backoff.delay(attempt, fastrand::f64());
+            tracing::warn!(error = %failed, attempt, wait_seconds = wait.as_secs_f64(), "asking again");
+            tokio::time::sleep(wait).await;
+            attempt += 1;
+        }
     }
 }
 

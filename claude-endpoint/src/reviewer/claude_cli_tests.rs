@@ -10,14 +10,15 @@ use crate::reviewer::tests::{TIMEOUT, question, refused, review, summary};
 fn program(directory: &Path, output: &Value, code: i32) -> ClaudeCli {
     let path = directory.join("claude");
     let script = format!(
-        "#!/bin/sh\npwd > {d}/cwd; ls -A > {d}/ls; env > {d}/env; cat > {d}/stdin; printf '%s\\n' \"$@\" > {d}/args\ncat <<'END'\n{output}\nEND\nexit {code}\n",
+        "#!/bin/sh\npwd > {d}/cwd; ls -A > {d}/ls; env > {d}/env; cat > {d}/stdin; echo run >> {d}/runs; printf '%s\\n' \"$@\" > {d}/args\ncat <<'END'\n{output}\nEND\nexit {code}\n",
         d = directory.display()
     );
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     let plain = [("PATH", "/usr/bin:/bin".into()), ("HOME", "/nonexistent".into())].into();
     let secret = [("CLAUDE_CODE_OAUTH_TOKEN", "oat-canary".into())].into();
-    ClaudeCli::new(path, "claude-sonnet-5-5".into(), TIMEOUT, Variables { plain, secret })
+    let cli = ClaudeCli::new(path, "claude-sonnet-5-5".into(), TIMEOUT, Variables { plain, secret });
+    ClaudeCli { backoff: Schedule { base: Duration::from_millis(1), ..super::super::backoff() }, ..cli }
 }
 
 #[tokio::test]
@@ -39,6 +40,7 @@ async fn the_cli_gets_nothing_to_act_with() {
     }
     assert!(said("env").contains("CLAUDE_CODE_DISABLE_ATTACHMENTS=1"));
     assert!(said("env").contains("CLAUDE_CODE_MAX_OUTPUT_TOKENS=9000"));
+    assert!(said("env").contains("CLAUDE_CODE_MAX_RETRIES=0"));
     assert!(!said("stdin").contains('@') && said("stdin").contains("\u{FF20}/etc/hostname"));
     assert!(
         said("args").starts_with("-p\n--tools\n\n--strict-mcp-config\n--setting-sources\n\n"),
@@ -92,12 +94,32 @@ async fn what_the_cli_says_decides() {
 }
 
 #[tokio::test]
+async fn a_passing_failure_is_asked_again_and_what_cost_something_is_not() {
+    let runs = async |said: Value| {
+        let directory = tempfile::tempdir().unwrap();
+        refused(&program(directory.path(), &said, 1)).await;
+        std::fs::read_to_string(directory.path().join("runs")).unwrap().lines().count()
+    };
+    let failed = |result: &str, output_tokens: u64| json!({"is_error": true, "result": result, "usage": {"output_tokens": output_tokens}});
+    assert_eq!(runs(failed("API Error: 529 Overloaded", 0)).await, 3);
+    assert_eq!(runs(failed("API Error: 529 Overloaded", 9)).await, 1);
+    for once in
+        ["Claude AI usage limit reached|1763812800", "reached its monthly API spend limit", "Not logged in"]
+    {
+        assert_eq!(runs(failed(once, 0)).await, 1, "{once}");
+    }
+}
+
+#[tokio::test]
 async fn a_run_of_no_use_tells_what_it_cost() {
     let run = async |stop_reason: &str, is_error: bool, usage: Value| {
         let directory = tempfile::tempdir().unwrap();
         let said = json!({"is_error": is_error, "result": "{}", "stop_reason": stop_reason, "usage": usage,
                           "total_cost_usd": 0.5});
-        program(directory.path(), &said, 0).ask(&question()).await.unwrap_err().paid
+        let failed = program(directory.path(), &said, 0).ask(&question()).await.unwrap_err();
+        let is_retried = matches!(failed.error, ReviewError::Retry { .. });
+        assert_eq!(is_retried, failed.paid.is_none(), "what costs is not asked for without end");
+        failed.paid
     };
     let usage = json!({"input_tokens": 5, "cache_creation_input_tokens": 6, "cache_read_input_tokens": 7,
                        "output_tokens": 8, "server_tool_use": {}});

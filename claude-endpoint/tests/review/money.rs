@@ -25,6 +25,16 @@ async fn each_answer_is_in_the_ledger_also_one_of_no_use() {
     let endpoint = world.endpoint().await;
     endpoint.send(&world.opened("d1")).await;
     endpoint.outcome("d1").await;
+    let table = world.command(&["ledger"]).await;
+    assert!(
+        table.starts_with("DAY ") && table.contains("acme/shop") && table.contains("pull/7  d1 "),
+        "{table}"
+    );
+    let json: Value =
+        serde_json::from_str(&world.command(&["ledger", "--days", "2", "--json"]).await).unwrap();
+    assert_eq!((&json["total"]["questions"], &json["total"]["useful"]), (&json!(2), &json!(1)));
+    assert_eq!(world.command(&["ledger", "--repository", "acme/other"]).await, "no questions\n");
+
     let entries = world.ledger();
     let seen: Vec<_> = entries.iter().map(|entry| (entry.delivery.as_str(), entry.useful)).collect();
     assert_eq!(seen, [("d1", false), ("d1", true)]);

@@ -73,6 +73,14 @@ impl World {
         self.data.path().join("ledger.jsonl")
     }
 
+    /// What the program prints beside the running service.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> String {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_claude-endpoint"));
+        let output = command.arg("--data-dir").arg(self.data.path()).args(arguments).output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// What was asked so far.
     pub(crate) fn ledger(&self) -> Vec<Entry> {
         claude_endpoint::ledger::read(&self.ledger_file()).unwrap().map(Result::unwrap).collect()

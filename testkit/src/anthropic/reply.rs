@@ -68,8 +68,13 @@ pub struct Reply(Kind);
 
 impl Reply {
     /// A JSON object in the way the request asks for it: as text, or through the Claude CLI's tool.
+    pub fn json(answer: Value) -> Self {
+        Self(Kind::Message { content: Content::Json(answer), stop_reason: "end_turn" })
+    }
+
+    /// As [`Self::json`].
     pub fn review(review: Value) -> Self {
-        Self(Kind::Message { content: Content::Json(review), stop_reason: "end_turn" })
+        Self::json(review)
     }
 
     /// Plain text.

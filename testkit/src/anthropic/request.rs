@@ -50,6 +50,11 @@ impl Request {
         }
     }
 
+    /// Whether the answer must have this field, which tells one kind of question from another.
+    pub fn asks_for(&self, field: &str) -> bool {
+        self.schema().is_some_and(|schema| !schema["properties"][field].is_null())
+    }
+
     /// The Claude CLI's tool, if it is offered.
     pub fn structured_output_tool(&self) -> Option<&Value> {
         self.body["tools"].as_array()?.iter().find(|tool| tool["name"] == STRUCTURED_OUTPUT)

@@ -80,6 +80,27 @@ async fn the_answer_follows_from_the_prompt() {
 }
 
 #[tokio::test]
+async fn a_question_of_another_kind_gets_an_answer_of_its_schema() {
+    let second_look = json!({"type": "object", "additionalProperties": false, "properties": {
+        "holds": {"type": "string", "enum": ["yes", "no"]}, "reason": {"type": "string"}}});
+    let findings = json!({"type": "object", "additionalProperties": false, "properties": {
+        "findings": {"type": "array", "items": {"type": "string"}}}});
+    for responder in [reviewer(), always_review(Reply::json(json!({"same": 1})))] {
+        let anthropic = Anthropic::start(responder).await.unwrap();
+        let text = async |schema: &Value| {
+            let (_, answer) = post(&anthropic, &with_schema(schema)).await;
+            let answer: Value = serde_json::from_str(&answer).unwrap();
+            answer["content"][0]["text"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(text(&second_look).await, r#"{"holds":"yes","reason":"=== a.rs"}"#);
+        let review = text(&findings).await;
+        assert!(review == r#"{"same":1}"# || review.contains("a.rs"), "{review}");
+        let requests = anthropic.requests();
+        assert!(requests[0].asks_for("holds") && requests[1].asks_for("findings"));
+    }
+}
+
+#[tokio::test]
 async fn a_stream_has_the_real_order_of_events_and_the_same_text() {
     let anthropic = Anthropic::start(reviewer()).await.unwrap();
     let (_, whole) = post(&anthropic, &body()).await;

@@ -1,6 +1,5 @@
 //! What the stand-in knows and how a test changes it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +9,7 @@ use super::answer::Failure;
 use super::embed;
 use super::models::{Model, with_tag};
 use crate::control::lock;
-use crate::reviewer;
+use crate::{instance, reviewer};
 
 /// Decides the text of a chat or generation from the request's body.
 pub type Writer = Arc<dyn Fn(&Value) -> String + Send + Sync>;
@@ -115,7 +114,7 @@ fn write(body: &Value) -> String {
         return reviewer::review(&prompt).to_string();
     }
     if format.is_object() {
-        return instance(format, &prompt).to_string();
+        return instance::of(format, &prompt).to_string();
     }
     if format == "json" {
         return "{}".into();
@@ -129,23 +128,4 @@ fn prompt_of(body: &Value) -> String {
     let users = messages.iter().filter(|message| message["role"] == "user");
     let texts: Vec<_> = users.filter_map(|message| message["content"].as_str()).collect();
     if texts.is_empty() { body["prompt"].as_str().unwrap_or_default().to_owned() } else { texts.join("\n") }
-}
-
-/// The plainest value of a schema; strings quote the prompt.
-fn instance(schema: &Value, prompt: &str) -> Value {
-    if let Some(first) = schema["enum"].as_array().and_then(|values| values.first()) {
-        return first.clone();
-    }
-    match schema["type"].as_str() {
-        Some("object") => {
-            let fields = schema["properties"].as_object().into_iter().flatten();
-            let filled: BTreeMap<_, _> = fields.map(|(key, inner)| (key, instance(inner, prompt))).collect();
-            serde_json::json!(filled)
-        }
-        Some("array") => serde_json::json!([instance(&schema["items"], prompt)]),
-        Some("string") => prompt.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().into(),
-        Some("integer" | "number") => 0.into(),
-        Some("boolean") => false.into(),
-        _ => Value::Null,
-    }
 }

@@ -3,9 +3,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use claude_endpoint::reviewer::{
+    Question, ReviewError, Reviewer,
+    claude_cli::{ClaudeCli, Variables},
+};
 use serde_json::json;
+use testkit::anthropic::{Anthropic, Reply, always, reviewer};
 use testkit::scenario::Scenario;
 
 use crate::{
@@ -87,4 +93,63 @@ async fn ollama_reviews_in_the_same_form() {
     );
     assert_eq!(world.github.reviews(&scenario.repository, scenario.number).len(), 1);
     assert!(world.anthropic.requests().is_empty());
+}
+
+/// The real CLI against the stand-in alone.
+fn cli_alone(anthropic: &Anthropic, home: &Path) -> ClaudeCli {
+    let variables = Variables {
+        plain: [
+            ("PATH", "/usr/local/bin:/usr/bin:/bin".into()),
+            ("HOME", home.into()),
+            ("ANTHROPIC_BASE_URL", anthropic.url().into()),
+        ]
+        .into(),
+        secret: [("ANTHROPIC_API_KEY", "sk-ant-test".into())].into(),
+    };
+    ClaudeCli::new(claude_cli(), "claude-sonnet-5-5".into(), Duration::from_secs(60), variables)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_of_the_real_clis_answers() {
+    let schema = json!({"type": "object", "additionalProperties": false, "required": ["holds"],
+                        "properties": {"holds": {"type": "string", "enum": ["yes", "no"]}}});
+    let question = Question {
+        system: "Answer.",
+        user: "Does it hold?",
+        schema: &schema,
+        check: &|_| Ok(()),
+        most_output_tokens: 3_000,
+    };
+    let (anthropic, home) = (Anthropic::start(reviewer()).await.unwrap(), tempfile::tempdir().unwrap());
+    let cli = cli_alone(&anthropic, home.path());
+    let asked = async |replies: Vec<Reply>| {
+        let before = anthropic.requests().len();
+        for reply in replies {
+            anthropic.answer_next(reply);
+        }
+        let answer = cli.ask(&question).await;
+        (answer, anthropic.requests().len() - before)
+    };
+
+    let (reply, requests) = asked(vec![]).await;
+    let reply = reply.unwrap();
+    assert_eq!((reply.text.as_str(), requests), (r#"{"holds":"yes"}"#, 1));
+    assert!(reply.cost_usd.unwrap() > 0.0 && reply.usage.output_tokens > 0, "{reply:?}");
+    assert_eq!(anthropic.requests()[0].body["max_tokens"], 3_000);
+
+    // the stream ends in an `error` event, and so does what the CLI does instead: it is asked again
+    let (reply, requests) = asked(vec![Reply::mid_stream_error(), Reply::mid_stream_error()]).await;
+    assert_eq!((reply.unwrap().text.as_str(), requests), (r#"{"holds":"yes"}"#, 3));
+
+    let (failed, requests) = asked(vec![Reply::spend_limit()]).await;
+    assert!(matches!(failed.unwrap_err().error, ReviewError::NoReview(_)));
+    assert_eq!(requests, 1, "it must not be retried");
+
+    let (failed, _) = asked(vec![Reply::refusal()]).await;
+    let failed = failed.unwrap_err();
+    assert!(matches!(failed.error, ReviewError::NoReview(_)), "{failed:?}");
+    assert!(failed.paid.unwrap().cost_usd.unwrap() > 0.0);
+    anthropic.respond_with(always(Reply::max_tokens()));
+    let (failed, _) = asked(vec![]).await;
+    assert!(matches!(failed.unwrap_err().error, ReviewError::NoReview(_)));
 }
