@@ -14,6 +14,8 @@ use crate::reviewer::ReviewError;
 
 /// Memories in one prompt.
 const MOST_MEMORIES: usize = 8;
+/// Marks a memory that was made of what a stranger wrote.
+const UNTRUSTED: &str = "(untrusted, from a fork)";
 /// In tokens; a model that finds this too long is not asked with less.
 const SMALLEST_BUDGET: usize = 8_000;
 /// A reviewer that knows the deadline tells more about it than we can.
@@ -53,7 +55,6 @@ impl Review {
         let query = std::iter::once(topic.title.as_str()).chain(paths).collect::<Vec<_>>().join(" ");
         let hits = self.memory.recall(&topic.repository, &query, MOST_MEMORIES).await?;
         let news = hits.into_iter().filter(|hit| hit.source.delivery.as_deref() != Some(delivery));
-        let told = |hit: Hit| format!("{} ({}): {}", hit.kind, hit.created_at.strftime("%Y-%m-%d"), hit.text);
         Ok(news.map(told).collect())
     }
 
@@ -73,6 +74,19 @@ impl Review {
                 Err(ReviewError::TooLarge(_)) if budget > SMALLEST_BUDGET => budget /= 2,
                 Err(error) => return Err(Stop::Ask(error)),
             }
+        }
+    }
+}
+
+/// A memory as the prompt shows it. One that nobody of the project has said is marked, and stays one line, so that no
+/// part of it stands without the mark.
+fn told(hit: Hit) -> String {
+    let day = hit.created_at.strftime("%Y-%m-%d");
+    match hit.is_untrusted() {
+        false => format!("{} ({day}): {}", hit.kind, hit.text),
+        true => {
+            let text = hit.text.split_whitespace().collect::<Vec<_>>().join(" ");
+            format!("{} ({day}) {UNTRUSTED}: {text}", hit.kind)
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::diff::Diff;
 use crate::github::Pull;
 use crate::marker::Bond;
 use crate::prompt::{Change, LeftOut};
+use crate::provenance;
 use crate::render::Frame;
 use crate::reviewer::{Answer, Usage};
 use crate::text::{line_for_model, memorable, shorten};
@@ -214,5 +215,6 @@ fn update(event: &Envelope, topic: &Topic, reviewer: &str, review: &Review, reca
         event_type: Some(event.event.clone()),
         url: topic.url.clone(),
         timestamp: Some(event.received_at),
+        trust: Some(provenance::trust(event)),
     }
 }
