@@ -19,6 +19,8 @@ use crate::verdict::{Finding, Review, Severity};
 
 /// The largest memory of one review, in characters.
 const LONGEST_MEMORY: usize = 6_000;
+/// What the memory takes for the name of a branch.
+const LONGEST_BRANCH: usize = 250;
 /// The subject of a pushed commit.
 const COMMIT: &str = "commit";
 
@@ -211,7 +213,7 @@ fn update(event: &Envelope, topic: &Topic, reviewer: &str, review: &Review, reca
         context: shorten(context.trim_end(), LONGEST_MEMORY),
         kind: Some("review".to_owned()),
         agent: Some(format!("claude-endpoint/{reviewer}")),
-        branch: Some(topic.branch.clone()),
+        branch: Some(shorten(&line_for_model(&topic.branch), LONGEST_BRANCH)),
         event_type: Some(event.event.clone()),
         url: topic.url.clone(),
         timestamp: Some(event.received_at),
