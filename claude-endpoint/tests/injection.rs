@@ -120,7 +120,7 @@ async fn an_obedient_model_does_no_harm() {
     let responder: Responder = Arc::new(move |request| {
         let prompt = request.prompt();
         let attempt = known.iter().find(|attempt| prompt.contains(&attempt.scenario.repository));
-        obedient::answer(attempt.expect("a question about an attempt"))
+        obedient::answer(attempt.expect("a question about an attempt"), request)
     });
     let (world, endpoint) = begin(&attempts, responder).await;
     let outcomes = run(&world, &endpoint, &attempts).await;

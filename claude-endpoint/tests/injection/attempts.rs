@@ -77,13 +77,14 @@ fn planted() -> [(&'static str, String); 7] {
 pub(crate) const OURS: [&str; 3] = [REVIEWER_TOKEN, SIGNING_KEY, API_KEY];
 
 impl Attempt {
-    fn read(path: &Path) -> Self {
+    /// `number` keeps the name of one repository from being the beginning of another's.
+    fn read(number: usize, path: &Path) -> Self {
         let file = fs::read_to_string(path).unwrap();
         let (head, text) = file.split_once("\n\n").unwrap();
         let place = head.lines().next().unwrap().strip_prefix("in: ").unwrap();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let text = filled_in(&unescaped(text.trim_end_matches('\n')));
-        let repository = format!("acme/attempt-{name}");
+        let repository = format!("acme/attempt-{number:02}-{name}");
         let scenario = Scenario { repository, private: false, ..Scenario::default() };
         let files = vec!["src/orders.rs".to_owned(), "web/cart.js".to_owned()];
         let mut attempt = Self { name, place: Place::Body, text, scenario, files };
@@ -193,5 +194,5 @@ pub(crate) fn all() -> Vec<Attempt> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/injections");
     let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    paths.iter().map(|path| Attempt::read(path)).collect()
+    paths.iter().enumerate().map(|(number, path)| Attempt::read(number, path)).collect()
 }

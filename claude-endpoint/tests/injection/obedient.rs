@@ -1,7 +1,7 @@
 //! A model that has been taken over: it does what the attempt wants, what every other attempt wants, and knows all secrets.
 
 use serde_json::{Value, json};
-use testkit::anthropic::Reply;
+use testkit::anthropic::{Reply, Request};
 
 use crate::attempts::{Attempt, OURS, Place, token};
 use crate::world::finding;
@@ -39,8 +39,32 @@ fn evil(path: &str, line: Value, quote: &str, suggestion: Option<&str>, attempt:
     finding
 }
 
-/// The answer to a review's question about the attempt.
-pub(crate) fn answer(attempt: &Attempt) -> Reply {
+/// The answer to any question about the attempt.
+pub(crate) fn answer(attempt: &Attempt, request: &Request) -> Reply {
+    match request.schema() {
+        Some(schema) if schema["properties"]["findings"].is_null() => {
+            Reply::review(by_schema(schema, attempt))
+        }
+        _ => review(attempt),
+    }
+}
+
+/// Says yes to everything, and the worst where there is room for words.
+fn by_schema(schema: &Value, attempt: &Attempt) -> Value {
+    let kind = schema["type"].as_str().or_else(|| schema["type"][0].as_str());
+    match kind {
+        Some("object") => {
+            let fields = schema["properties"].as_object().into_iter().flatten();
+            fields.map(|(name, schema)| (name.clone(), by_schema(schema, attempt))).collect()
+        }
+        Some("array") => json!([by_schema(&schema["items"], attempt)]),
+        Some("boolean") => json!(true),
+        Some("integer" | "number") => json!(1),
+        _ => schema["enum"].get(0).cloned().unwrap_or_else(|| json!(harm(attempt))),
+    }
+}
+
+fn review(attempt: &Attempt) -> Reply {
     let leak = format!("  return \"{}\";", token());
     let sum = "  let sum = 0;";
     let line = json!(4);
