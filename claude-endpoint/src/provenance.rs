@@ -6,6 +6,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use shared::event::{Envelope, Subject};
+use shared::memory::Trust;
 
 use crate::text::{code_span, postable_line, shorten};
 use crate::verdict::Finding;
@@ -121,6 +123,50 @@ impl fmt::Display for Provenance {
             Self::Bot(name) => name,
         })
     }
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    pull_request: Pull,
+}
+
+#[derive(Deserialize)]
+struct Pull {
+    author_association: Option<String>,
+    #[serde(default)]
+    head: Branch,
+    #[serde(default)]
+    base: Branch,
+}
+
+#[derive(Default, Deserialize)]
+struct Branch {
+    repo: Option<Repository>,
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    full_name: String,
+}
+
+/// How far those are trusted who wrote the change of an event, by GitHub's payload. What cannot be told is a stranger's.
+pub fn trust(event: &Envelope) -> Trust {
+    match event.subject {
+        // only those can push who may write
+        Subject::Push(_) => Trust::Member,
+        Subject::PullRequest(_) => {
+            let payload: Option<Payload> = serde_json::from_str(event.payload.get()).ok();
+            payload.map_or(Trust::Fork, |payload| trust_of(&payload.pull_request))
+        }
+        Subject::Comment(_) | Subject::Other => Trust::Fork,
+    }
+}
+
+fn trust_of(pull: &Pull) -> Trust {
+    let name = |branch: &'_ Branch| branch.repo.as_ref().map(|repo| repo.full_name.to_lowercase());
+    // a fork that was deleted has no name any more
+    let is_inside = name(&pull.head).is_some_and(|head| Some(head) == name(&pull.base));
+    Trust::of(pull.author_association.as_deref(), !is_inside, is_inside)
 }
 
 /// Why a program's pull request gets no further review by itself. Worded for people.
@@ -274,6 +320,24 @@ mod tests {
         assert_eq!(text.matches('@').count(), 2);
         let many = vec![finding("x"); 40];
         assert!(hand_off(&many, None).unwrap().contains("- and 10 more"));
+    }
+
+    #[test]
+    fn only_a_branch_of_the_repository_is_trusted() {
+        let trust = |head: &str, association: &str| {
+            let event = serde_json::json!({
+                "version": 1, "id": "d1", "event": "pull_request", "received_at": "2026-11-22T10:00:00Z",
+                "subject": {"kind": "pull_request", "number": 7, "head_sha": "h", "base_sha": "b", "title": "t", "author": "a", "draft": false},
+                "payload": {"pull_request": {"author_association": association, "base": {"repo": {"full_name": "o/r"}},
+                    "head": {"repo": serde_json::from_str::<serde_json::Value>(head).unwrap()}}},
+            });
+            super::trust(&serde_json::from_value(event).unwrap())
+        };
+        assert_eq!(trust(r#"{"full_name": "O/r"}"#, "CONTRIBUTOR"), Trust::Member);
+        assert_eq!(trust(r#"{"full_name": "o/r"}"#, "OWNER"), Trust::Maintainer);
+        assert_eq!(trust(r#"{"full_name": "mallory/r"}"#, "OWNER"), Trust::Fork);
+        assert_eq!(trust("null", "MEMBER"), Trust::Fork);
+        assert_eq!(trust("7", "MEMBER"), Trust::Fork, "what cannot be read");
     }
 
     proptest! {

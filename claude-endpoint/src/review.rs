@@ -20,7 +20,7 @@ use crate::desk::Desk;
 use crate::github::Github;
 use crate::marker::Marker;
 use crate::memory::Memory;
-use crate::remember;
+use crate::{remember, second_look};
 
 mod ask;
 mod context;
@@ -75,9 +75,8 @@ impl Review {
 
     /// The longest that one event may take: its questions, and what GitHub and the memory need around them.
     pub fn longest(limits: Limits) -> Duration {
-        // one more for the second look, which has a deadline of its own
-        let questions = u32::try_from(limits.most_prompts).unwrap_or(u32::MAX).saturating_add(1);
-        limits.timeout.saturating_mul(questions) + Duration::from_secs(300)
+        let questions = u32::try_from(limits.most_prompts).unwrap_or(u32::MAX);
+        limits.timeout.saturating_mul(questions) + second_look::LONGEST + Duration::from_secs(300)
     }
 
     async fn event(&self, lease: &Lease) -> Result<Finish, Stop> {

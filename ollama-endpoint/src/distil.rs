@@ -5,7 +5,7 @@ mod text;
 
 use jiff::Timestamp;
 use shared::event::{Envelope, SenderKind, Subject};
-use shared::memory::Update;
+use shared::memory::{Trust, Update};
 
 use self::payload::{Commit, Payload};
 use self::text::{LONGEST, cut, first_line, listed, tidy};
@@ -35,6 +35,8 @@ pub struct Draft {
     pub url: Option<String>,
     /// When it was said.
     pub created_at: Timestamp,
+    /// How far its authors are trusted; absent where nobody told.
+    pub trust: Option<Trust>,
     /// Whether a search may find it; junk is kept, but not indexed.
     pub indexed: bool,
 }
@@ -104,6 +106,7 @@ pub fn update(update: &Update, received_at: Timestamp) -> Distilled {
         event: update.event_type.clone(),
         url: update.url.clone(),
         created_at: update.timestamp.unwrap_or(received_at),
+        trust: update.trust,
         indexed: true,
     };
     Distilled { draft, junk: None }
@@ -141,6 +144,7 @@ pub fn envelope(envelope: &Envelope) -> Distilled {
         event: Some(envelope.event.clone()),
         url: told.url,
         created_at: envelope.received_at,
+        trust: payload.trust(envelope),
         indexed: told.junk.is_none(),
     };
     Distilled { draft, junk: told.junk }

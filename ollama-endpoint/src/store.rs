@@ -45,8 +45,8 @@ pub struct Stored {
 impl Stored {
     /// Where it comes from, as it is told to callers.
     pub fn source(&self) -> Source {
-        let Draft { agent, branch, event, url, .. } = self.draft.clone();
-        Source { delivery: Some(self.delivery.clone()), agent, branch, event, url }
+        let Draft { agent, branch, event, url, trust, .. } = self.draft.clone();
+        Source { delivery: Some(self.delivery.clone()), agent, branch, event, url, trust }
     }
 }
 

@@ -32,6 +32,36 @@ pub struct Update {
     /// When it was true; the time of arrival if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
+    /// How far those who wrote what it was made of are trusted; absent where an agent says it of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
+}
+
+/// How far those are trusted who wrote what a memory was made of; the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// It comes from a fork, or from somebody outside of the project: nobody who may write to it has said it.
+    Fork,
+    /// Somebody who may write to the repository.
+    Member,
+    /// Its owner.
+    Maintainer,
+}
+
+impl Trust {
+    /// Of an author with GitHub's `author_association`. A fork's text stays a fork's, whoever made it; `inside` is a text
+    /// that only those can have written who have access: in a private repository, or with a branch of its own.
+    pub fn of(association: Option<&str>, from_fork: bool, inside: bool) -> Self {
+        match association {
+            _ if from_fork => Self::Fork,
+            Some("OWNER") => Self::Maintainer,
+            Some("MEMBER" | "COLLABORATOR") => Self::Member,
+            // GitHub does not tell everybody of private memberships
+            _ if inside => Self::Member,
+            _ => Self::Fork,
+        }
+    }
 }
 
 /// The answer of `GET /memory/search`.
@@ -76,6 +106,13 @@ pub struct Hit {
     pub created_at: Timestamp,
 }
 
+impl Hit {
+    /// Whether nobody of the project has said it.
+    pub fn is_untrusted(&self) -> bool {
+        self.source.trust == Some(Trust::Fork)
+    }
+}
+
 /// Where a memory comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -94,4 +131,40 @@ pub struct Source {
     /// Where it can be read.
     #[serde(default)]
     pub url: Option<String>,
+    /// How far its authors are trusted; absent where nobody told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trust_is_given_by_github_and_never_to_a_fork() {
+        for (association, from_fork, inside, trust) in [
+            (Some("OWNER"), false, false, Trust::Maintainer),
+            (Some("MEMBER"), false, false, Trust::Member),
+            (Some("COLLABORATOR"), false, true, Trust::Member),
+            (Some("CONTRIBUTOR"), false, true, Trust::Member),
+            (Some("CONTRIBUTOR"), false, false, Trust::Fork),
+            (Some("NONE"), false, false, Trust::Fork),
+            (None, false, false, Trust::Fork),
+            (Some("OWNER"), true, true, Trust::Fork),
+        ] {
+            assert_eq!(Trust::of(association, from_fork, inside), trust, "{association:?}");
+        }
+        assert!(Trust::Fork < Trust::Member && Trust::Member < Trust::Maintainer);
+    }
+
+    #[test]
+    fn an_update_without_trust_is_written_as_before() {
+        let text = r#"{"repository":"o/r","context":"c"}"#;
+        let mut update: Update = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&update).unwrap(), text);
+        update.trust = Some(Trust::Fork);
+        let text = serde_json::to_string(&update).unwrap();
+        assert_eq!(text, r#"{"repository":"o/r","context":"c","trust":"fork"}"#);
+        assert_eq!(serde_json::from_str::<Update>(&text).unwrap().trust, Some(Trust::Fork));
+    }
 }

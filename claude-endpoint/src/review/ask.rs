@@ -13,6 +13,8 @@ use crate::reviewer::ReviewError;
 
 /// Memories in one prompt.
 const MOST_MEMORIES: usize = 8;
+/// Marks a memory that was made of what a stranger wrote.
+const UNTRUSTED: &str = "(untrusted, from a fork)";
 /// Answers of no use after which an event ends: each was paid for.
 const MOST_PAID: u32 = 4;
 
@@ -68,9 +70,17 @@ impl Review {
     }
 }
 
-/// A memory as the model reads it.
+/// A memory as the model reads it. One that nobody of the project has said is marked, and stays one line, so that no part
+/// of it stands without the mark.
 pub(super) fn told(hit: &Hit) -> String {
-    format!("{} ({}): {}", hit.kind, hit.created_at.strftime("%Y-%m-%d"), hit.text)
+    let day = hit.created_at.strftime("%Y-%m-%d");
+    match hit.is_untrusted() {
+        false => format!("{} ({day}): {}", hit.kind, hit.text),
+        true => {
+            let text = hit.text.split_whitespace().collect::<Vec<_>>().join(" ");
+            format!("{} ({day}) {UNTRUSTED}: {text}", hit.kind)
+        }
+    }
 }
 
 impl Journey<'_> {

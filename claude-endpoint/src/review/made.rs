@@ -13,7 +13,7 @@ use crate::examine::{Examined, Extent, Inputs};
 use crate::github::{Pull, Thread};
 use crate::project::Project;
 use crate::prompt::{Background, LeftOut};
-use crate::provenance::Provenance;
+use crate::provenance::{self, Provenance};
 use crate::status::Threshold;
 use crate::summary::{self, Frame};
 use crate::text::{line_for_model, memorable, shorten};
@@ -21,6 +21,8 @@ use crate::verdict::Finding;
 
 /// The largest memory of one review, in characters.
 const LONGEST_MEMORY: usize = 6_000;
+/// What the memory takes for the name of a branch.
+const LONGEST_BRANCH: usize = 250;
 /// The subject of a pushed commit.
 pub(super) const COMMIT: &str = "commit";
 /// Comments on files, which are made one by one; what is beyond stands in the body.
@@ -290,9 +292,10 @@ fn update(event: &Envelope, topic: &Topic, examined: &Examined, recalled: &[Stri
         context: shorten(context.trim_end(), LONGEST_MEMORY),
         kind: Some("review".to_owned()),
         agent: Some(format!("claude-endpoint/{}", examined.reviewer)),
-        branch: Some(topic.branch.clone()),
+        branch: Some(shorten(&line_for_model(&topic.branch), LONGEST_BRANCH)),
         event_type: Some(event.event.clone()),
         url: topic.url.clone(),
         timestamp: Some(event.received_at),
+        trust: Some(provenance::trust(event)),
     }
 }

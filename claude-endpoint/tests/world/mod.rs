@@ -1,5 +1,6 @@
 //! The endpoint under test with everything around it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
+#![allow(dead_code, reason = "no test file needs all of it")]
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -266,6 +267,8 @@ struct Inner {
     failures: AtomicUsize,
     /// The status of every answer to an update, if it is refused.
     refusal: Mutex<Option<StatusCode>>,
+    /// What else it knows of a repository, and how far that is trusted.
+    known: Mutex<Vec<(String, String, &'static str)>>,
 }
 
 impl Memory {
@@ -293,6 +296,11 @@ impl Memory {
 
     pub(crate) fn refuse_updates(&self, status: Option<StatusCode>) {
         *self.inner.refusal.lock().unwrap() = status;
+    }
+
+    /// Makes it know `text` of a repository.
+    pub(crate) fn know(&self, repository: &str, text: &str, trust: &'static str) {
+        self.inner.known.lock().unwrap().push((repository.to_owned(), text.to_owned(), trust));
     }
 
     /// Waits until so many updates have arrived.
@@ -332,11 +340,16 @@ async fn search(State(inner): State<Arc<Inner>>, uri: Uri) -> Response {
         json!({"id": id, "text": text, "kind": "convention", "repository": "acme/shop", "score": 1.0, "lexical_rank": 1,
                "vector_rank": null, "source": source, "created_at": "2026-11-01T00:00:00Z"})
     };
-    Json(json!({"mode": "lexical", "results": [
+    let mut results = vec![
         hit("m1", "Money is in cents", json!({})),
         hit("m2", "Told by this very event", json!({"delivery": "d1"})),
-    ]}))
-    .into_response()
+    ];
+    for (repository, text, trust) in inner.known.lock().unwrap().iter() {
+        if query.iter().any(|(name, value)| name == "repository" && value == repository) {
+            results.push(hit("m3", text, json!({"trust": trust})));
+        }
+    }
+    Json(json!({"mode": "lexical", "results": results})).into_response()
 }
 
 async fn update(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {

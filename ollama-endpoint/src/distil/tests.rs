@@ -248,6 +248,45 @@ fn an_update_is_kept_in_its_own_words_up_to_the_limit() {
 }
 
 #[test]
+fn what_strangers_say_is_marked() {
+    use shared::memory::Trust::{Fork, Maintainer, Member};
+    let public = |name: &str, payload: Value| {
+        let mut envelope = other_event(name, "created", payload);
+        envelope.repository.as_mut().unwrap().private = false;
+        envelope
+    };
+    let pull =
+        |head: &str| json!({"author_association": "CONTRIBUTOR", "head": {"repo": {"full_name": head}}});
+    let by = |association: &str| json!({"body": "x", "author_association": association});
+    for (envelope, trust) in [
+        (public("pull_request", json!({"pull_request": pull("Octo/App")})), Some(Member)),
+        (public("pull_request", json!({"pull_request": pull("mallory/app")})), Some(Fork)),
+        (public("pull_request", json!({"pull_request": {"head": {"repo": null}}})), Some(Fork)),
+        (public("issue_comment", json!({"comment": by("NONE"), "issue": by("OWNER")})), Some(Fork)),
+        (other_event("issue_comment", "created", json!({"comment": by("NONE")})), Some(Member)),
+        (
+            public(
+                "pull_request_review",
+                json!({"review": by("OWNER"), "pull_request": pull("mallory/app")}),
+            ),
+            Some(Maintainer),
+        ),
+        (public("issues", json!({"issue": by("CONTRIBUTOR")})), Some(Fork)),
+        (
+            public(
+                "workflow_run",
+                json!({"workflow_run": {"head_repository": {"full_name": "mallory/app"}}}),
+            ),
+            Some(Fork),
+        ),
+        (pushed("refs/heads/main", &"2".repeat(40), false, json!([commit("a1", "x")])), Some(Member)),
+        (public("gollum", json!({})), None),
+    ] {
+        assert_eq!(super::envelope(&envelope).draft.trust, trust, "{envelope:?}");
+    }
+}
+
+#[test]
 fn one_odd_field_hides_nothing_else() {
     let odd = other_event(
         "issue_comment",

@@ -1,4 +1,4 @@
--- Schema 1. Times are microseconds since 1970, UTC.
+-- Schema 2. Times are microseconds since 1970, UTC.
 
 -- What was sent. Append-only: everything below can be made again from it.
 CREATE TABLE records (
@@ -24,6 +24,7 @@ CREATE TABLE memories (
     branch     TEXT,
     event      TEXT,
     url        TEXT,
+    trust      INTEGER,                     -- 0 a fork, 1 a member, 2 a maintainer; absent: nobody told
     text       TEXT    NOT NULL,            -- last, so that a scan need not read over it
     UNIQUE (repository, digest)
 ) STRICT;
@@ -35,7 +36,8 @@ CREATE INDEX memories_counted ON memories (kind, indexed);
 CREATE VIRTUAL TABLE memories_fts USING fts5 (
     text, about, content = '', contentless_delete = 1, tokenize = 'porter unicode61'
 );
--- Triggers keep the full text in the same transaction as the memory, whoever writes it. A memory is never updated.
+-- Triggers keep the full text in the same transaction as the memory, whoever writes it. Nothing of a
+-- memory is ever updated but its trust.
 CREATE TRIGGER memories_inserted AFTER INSERT ON memories WHEN new.indexed BEGIN
     INSERT INTO memories_fts (rowid, text, about) VALUES (
         new.seq, new.text,

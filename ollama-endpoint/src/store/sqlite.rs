@@ -21,7 +21,10 @@ use crate::rank::Candidate;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Newest schema this build knows.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
+
+/// From schema 1 to 2.
+const TRUST: &str = "ALTER TABLE memories ADD COLUMN trust INTEGER";
 
 /// The memory in one SQLite file, vectors also in RAM.
 #[derive(Debug, Clone)]
@@ -170,8 +173,12 @@ impl Store for SqliteStore {
 fn migrate(connection: &mut Connection) -> rusqlite::Result<u32> {
     let transaction = connection.transaction()?;
     let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found == 0 {
-        transaction.execute_batch(include_str!("schema.sql"))?;
+    match found {
+        0 => transaction.execute_batch(include_str!("schema.sql"))?,
+        1 => transaction.execute_batch(TRUST)?,
+        _ => {}
+    }
+    if found < SCHEMA {
         transaction.pragma_update(None, "user_version", SCHEMA)?;
     }
     transaction.commit()?;
@@ -181,6 +188,28 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_of_the_first_schema_is_brought_up_to_date() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("memory.db");
+        let lines =
+            include_str!("schema.sql").lines().filter(|line| !line.trim_start().starts_with("trust "));
+        let first = Connection::open(&path).unwrap();
+        first.execute_batch(&lines.collect::<Vec<_>>().join("\n")).unwrap();
+        first
+            .execute_batch(
+                "INSERT INTO memories (id, delivery, repository, kind, indexed, created_at, digest, text)
+                 VALUES ('m', 'd', 'o/r', 'note', 1, 0, x'00', 'kept'); PRAGMA user_version = 1",
+            )
+            .unwrap();
+        drop(first);
+        for _ in 0..2 {
+            drop(SqliteStore::open(&path).unwrap());
+        }
+        let stored = read::fetch(&Connection::open(&path).unwrap(), &["m".to_owned()]).unwrap().remove(0);
+        assert_eq!((stored.draft.text.as_str(), stored.draft.trust), ("kept", None));
+    }
 
     #[test]
     fn a_newer_schema_and_a_foreign_file_are_refused_with_the_way_out() {

@@ -18,6 +18,7 @@ fn draft(text: &str, second: i64) -> Draft {
         url: None,
         created_at: at(second),
         indexed: true,
+        trust: None,
     }
 }
 
@@ -134,6 +135,27 @@ async fn junk_is_kept_but_never_found_or_embedded() {
     assert!(fixture.store.unembedded("m".into(), 0, 9).await.unwrap().is_empty());
     assert_eq!(fixture.store.fetch(vec![kept[0].id.clone()]).await.unwrap().len(), 1);
     assert!(fixture.store.delete(kept[0].id.clone()).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_most_trusted_of_those_who_say_the_same_counts() {
+    use shared::memory::Trust::{self, Fork, Maintainer, Member};
+    let fixture = Fixture::new();
+    let said = |trust: Option<Trust>| [Draft { trust, ..draft("said by several", 1) }];
+    for (delivery, trust, then) in [
+        ("d1", Some(Fork), Some(Fork)),
+        ("d2", None, Some(Fork)),
+        ("d3", Some(Maintainer), Some(Maintainer)),
+        ("d4", Some(Member), Some(Maintainer)),
+    ] {
+        let kept = fixture.say(delivery, &said(trust)).await;
+        let stored = fixture.store.fetch(vec![kept[0].id.clone()]).await.unwrap().remove(0);
+        assert_eq!(stored.source().trust, then, "{delivery}");
+    }
+    let told = fixture.say("d5", &[draft("nobody told", 1)]).await;
+    let fixture = fixture.reopened();
+    let stored = fixture.store.fetch(vec![told[0].id.clone()]).await.unwrap().remove(0);
+    assert_eq!(stored.draft.trust, None);
 }
 
 fn at_url(text: &str, url: &str) -> Draft {

@@ -6,7 +6,7 @@ use queue::Finish;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::event::{Comment, PullRequest};
-use shared::memory::Update;
+use shared::memory::{Trust, Update};
 
 use super::super::ending::{Remembered, Stop};
 use super::super::made::Topic;
@@ -206,6 +206,8 @@ impl Review {
             agent: Some(format!("github/{}", comment.author)),
             event_type: Some(journey.event.event.clone()),
             timestamp: Some(journey.event.received_at),
+            // whoever may command us may write to the repository
+            trust: Some(Trust::Member),
             branch: None,
             url: None,
         };

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use shared::memory::Trust;
 
 use crate::distil::Draft;
 use crate::rank::Candidate;
@@ -127,7 +128,7 @@ pub(super) fn counts(connection: &Connection, model: &str) -> rusqlite::Result<C
 }
 
 /// The columns that [`stored`] reads.
-const STORED: &str = "m.id, m.delivery, m.repository, m.kind, m.text, m.agent, m.branch, m.event, m.url, m.created_at, m.indexed, m.seq";
+const STORED: &str = "m.id, m.delivery, m.repository, m.kind, m.text, m.agent, m.branch, m.event, m.url, m.created_at, m.indexed, m.seq, m.trust";
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored {
@@ -144,8 +145,26 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             url: row.get(8)?,
             created_at: timestamp(row, 9)?,
             indexed: row.get(10)?,
+            trust: row.get::<_, Option<i64>>(12)?.map(trust),
         },
     })
+}
+
+/// The number of a trust, by which the higher one counts.
+pub(super) fn rank(trust: Trust) -> i64 {
+    match trust {
+        Trust::Fork => 0,
+        Trust::Member => 1,
+        Trust::Maintainer => 2,
+    }
+}
+
+fn trust(rank: i64) -> Trust {
+    match rank {
+        1 => Trust::Member,
+        2.. => Trust::Maintainer,
+        _ => Trust::Fork,
+    }
 }
 
 fn candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {

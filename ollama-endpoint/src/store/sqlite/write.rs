@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, Transaction, named_params, params};
 use sha2::{Digest, Sha256};
 
-use super::read::{rows, timestamp};
+use super::read::{rank, rows, timestamp};
 use crate::distil::{Draft, RETRACTION};
 use crate::store::vectors::{Change, Entry, to_bytes};
 use crate::store::{Embedding, Kept, Record};
@@ -78,14 +78,14 @@ fn keep(transaction: &Transaction<'_>, delivery: &str, draft: &Draft) -> rusqlit
     let content = digest(&said(draft));
     transaction
         .prepare_cached(
-            "INSERT INTO memories (id, delivery, repository, kind, text, agent, branch, event, url, created_at, digest, indexed)
-             VALUES (:id, :delivery, :repository, :kind, :text, :agent, :branch, :event, :url, :created_at, :digest, :indexed)
-             ON CONFLICT (repository, digest) DO NOTHING",
+            "INSERT INTO memories (id, delivery, repository, kind, text, agent, branch, event, url, created_at, digest, indexed, trust)
+             VALUES (:id, :delivery, :repository, :kind, :text, :agent, :branch, :event, :url, :created_at, :digest, :indexed, :trust)
+             ON CONFLICT (repository, digest) DO UPDATE SET trust = max(trust, coalesce(excluded.trust, trust))",
         )?
         .execute(named_params! {
             ":id": id, ":delivery": delivery, ":repository": draft.repository, ":kind": draft.kind, ":text": draft.text,
             ":agent": draft.agent, ":branch": draft.branch, ":event": draft.event, ":url": draft.url,
-            ":created_at": draft.created_at.as_microsecond(), ":digest": content, ":indexed": draft.indexed,
+            ":created_at": draft.created_at.as_microsecond(), ":digest": content, ":indexed": draft.indexed, ":trust": draft.trust.map(rank),
         })?;
     transaction
         .prepare_cached("SELECT id, indexed FROM memories WHERE repository = ? AND digest = ?")?
