@@ -10,6 +10,8 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use crate::operation;
+
 /// How long [`Control::wait_until`] and [`Gate::reached`] wait before they give up.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -22,7 +24,8 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Requests with this method whose path starts with `prefix`.
+    /// Requests with this method whose path starts with `prefix`. A GraphQL operation with a name has the path
+    /// `/graphql#Name`.
     pub fn new(method: Method, prefix: impl Into<String>) -> Self {
         Self { method: Some(method), prefix: prefix.into(), suffix: String::new() }
     }
@@ -80,7 +83,7 @@ pub enum Fault {
 pub struct Call {
     /// The method.
     pub method: Method,
-    /// Path without query.
+    /// Path without query; `/graphql#Name` for a GraphQL operation that has a name.
     pub path: String,
     /// Query without `?`, empty if there was none.
     pub query: String,
@@ -291,8 +294,9 @@ impl Control {
 
     /// Takes one request through gates and faults to the stand-in's routes.
     pub(crate) async fn run(&self, routes: axum::Router, request: Request<Body>) -> Result<Response, Cut> {
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let index = self.log(&request);
+        let (request, path) = operation::named(request).await;
+        let method = request.method().clone();
+        let index = self.log(&request, &path);
         self.hold(Point::Request, &method, &path).await;
         let answer = match self.take_fault(&method, &path) {
             None => self.through(routes, request, &method, &path).await,
@@ -326,10 +330,10 @@ impl Control {
         Ok(answer)
     }
 
-    fn log(&self, request: &Request<Body>) -> usize {
+    fn log(&self, request: &Request<Body>, path: &str) -> usize {
         let call = Call {
             method: request.method().clone(),
-            path: request.uri().path().to_owned(),
+            path: path.to_owned(),
             query: request.uri().query().unwrap_or_default().to_owned(),
             status: None,
         };

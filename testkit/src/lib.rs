@@ -12,6 +12,7 @@ pub mod github;
 mod instance;
 pub mod journey;
 pub mod ollama;
+mod operation;
 pub mod port;
 pub mod reviewer;
 pub mod scenario;

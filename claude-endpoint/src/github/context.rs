@@ -17,7 +17,7 @@ mod rest;
 mod thread;
 
 pub(super) use answer::{OwnReviews, Paged};
-pub(super) use document::REVIEWS;
+pub(super) use document::RECHECK;
 
 /// Files whose text is asked for at most.
 const MOST_FILES: usize = 60;
@@ -60,7 +60,7 @@ pub struct Context {
     pub reviews: Vec<OwnReview>,
     /// Who we are; `None` where that is not known.
     pub viewer: Option<String>,
-    /// What could not be read, and why; for people to read.
+    /// What could not be read, and why; for people to read. It may hold names of files: a stranger's words.
     pub missing: Vec<String>,
 }
 
@@ -153,9 +153,8 @@ impl Github {
             // texts are the heavy part: GitHub gives up on queries that take it too long
             Err(GithubError::TooLarge | GithubError::Broken(..)) if !want.paths.is_empty() => {
                 let light = Want { paths: &[], ..want };
-                let mut context = match self.context_by_graphql(repository, &light).await? {
-                    Some(context) => context,
-                    None => return self.context_by_rest(repository, &want).await,
+                let Some(mut context) = self.context_by_graphql(repository, &light).await? else {
+                    return self.context_by_rest(repository, &want).await;
                 };
                 context.missing.push("the texts of the changed files: too much for one answer".to_owned());
                 Ok(context)

@@ -52,9 +52,12 @@ impl GraphqlError {
     /// Primary and secondary limits; the kind has had two names, and secondary ones had none.
     fn is_limit(&self) -> bool {
         let text = self.message.to_lowercase();
-        matches!(self.kind.as_str(), "RATE_LIMITED" | "RATE_LIMIT")
-            || text.contains("rate limit")
-            || text.contains("abuse")
+        match self.kind.as_str() {
+            "RATE_LIMITED" | "RATE_LIMIT" => true,
+            // these name a repository, which may be called anything
+            "NOT_FOUND" => false,
+            _ => text.contains("rate limit") || text.contains("abuse"),
+        }
     }
 
     fn typed(&self, what: &str) -> GithubError {
@@ -97,7 +100,10 @@ impl Github {
         variables: &Value,
         what: &str,
     ) -> Result<Option<Answer>> {
-        let body = json!({"query": document, "variables": variables});
+        let mut body = json!({"query": document, "variables": variables});
+        if let Some(name) = operation(document) {
+            body["operationName"] = json!(name);
+        }
         let request = Request::new(&Method::POST, PATH, Some(&body));
         let asked = self.transport.call(Request { repository: repository_in(what), ..request }).await;
         let body = match asked {
@@ -114,6 +120,12 @@ impl Github {
     }
 }
 
+/// The name of a document's only operation, by which logs tell them apart.
+fn operation(document: &str) -> Option<&str> {
+    let (_, rest) = document.split_once(' ')?;
+    rest.split(['(', ' ', '{']).next().filter(|name| !name.is_empty())
+}
+
 /// How long a limit lasts that came with status 200, if the answer tells of one.
 pub(super) fn limit(headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
     let answer: Answer = serde_json::from_slice(body).ok()?;
@@ -123,7 +135,14 @@ pub(super) fn limit(headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::base;
+    use super::{base, operation};
+
+    #[test]
+    fn operations_have_names() {
+        assert_eq!(operation("query Viewer { viewer { login } }"), Some("Viewer"));
+        assert_eq!(operation("query Context($owner: String!) {"), Some("Context"));
+        assert_eq!(operation("query { viewer }"), None);
+    }
 
     #[test]
     fn an_enterprise_server_has_it_beside_its_rest_api() {

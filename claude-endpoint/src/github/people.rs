@@ -6,7 +6,7 @@ use serde_json::json;
 use super::transport::{GithubError, Who};
 use super::{Github, Result, app, repo, wire};
 
-const VIEWER: &str = "query { viewer { login } }";
+const VIEWER: &str = "query Viewer { viewer { login } }";
 
 /// What an account may do in a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::context::{MOST_MORE_PAGES, OwnReview, OwnReviews, Paged, REVIEWS};
+use super::context::{MOST_MORE_PAGES, OwnReview, OwnReviews, Paged, RECHECK};
 use super::transport::GithubError;
 use super::{Github, Pull, Result, names};
 
@@ -66,7 +66,7 @@ impl Github {
         let (mut before, mut reviews) = (Value::Null, Vec::new());
         for _ in 0..=MOST_MORE_PAGES {
             let variables = json!({"owner": owner, "name": name, "number": number, "before": before});
-            let Some(answer) = self.query(REVIEWS, &variables, &what).await? else { return Ok(None) };
+            let Some(answer) = self.query(RECHECK, &variables, &what).await? else { return Ok(None) };
             let Paged { pull, reviews: page } = Paged::of(&answer, &what)?;
             let OwnReviews { mut own, before: older, oldest } = page;
             own.append(&mut reviews);

@@ -17,11 +17,17 @@ impl Github {
     /// [`GithubError`] if none could be resolved; [`GithubError::Forbidden`] if the token may not write contents.
     pub async fn resolve_threads(&self, repository: &str, ids: &[String]) -> Result<Vec<String>> {
         let ids: Vec<&String> = ids.iter().filter(|id| !id.is_empty()).collect();
-        let mut resolved = Vec::new();
+        let (mut resolved, mut failed) = (Vec::new(), None);
         for some in ids.chunks(MOST_AT_ONCE) {
-            resolved.extend(self.paced(self.resolve(repository, some)).await?);
+            match self.paced(self.resolve(repository, some)).await {
+                Ok(now) => resolved.extend(now),
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        Ok(resolved)
+        match failed {
+            Some(error) if resolved.is_empty() => Err(error),
+            _ => Ok(resolved),
+        }
     }
 
     async fn resolve(&self, repository: &str, ids: &[&String]) -> Result<Vec<String>> {
@@ -62,7 +68,7 @@ fn mutation(threads: usize) -> String {
             format!("t{i}: resolveReviewThread(input: {{threadId: $t{i}}}) {{ thread {{ isResolved }} }}")
         })
         .collect();
-    format!("mutation({}) {{ {} }}", declared.join(", "), resolved.join(" "))
+    format!("mutation Resolve({}) {{ {} }}", declared.join(", "), resolved.join(" "))
 }
 
 /// What nobody would guess from GitHub's words.

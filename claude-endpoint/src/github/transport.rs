@@ -121,7 +121,10 @@ impl Hosts {
                 .set_write_timeout(Some(DEADLINE))
                 .build()
         };
-        Ok(Self { rest: client(url.trim_end_matches('/'))?, graphql: client(graphql::base(url))? })
+        let (rest, graphql) = (url.trim_end_matches('/'), graphql::base(url));
+        let host = client(rest)?;
+        // the same connections, where it is the same place
+        Ok(Self { graphql: if graphql == rest { host.clone() } else { client(graphql)? }, rest: host })
     }
 
     fn of(&self, path: &str) -> &Octocrab {

@@ -40,7 +40,8 @@ async fn everything_comes_in_one_call() {
 
     let paths = paths(&["web/cart.js", "src/gone.rs"]);
     let context = client.context(REPO, &want(&scenario, &paths)).await.unwrap();
-    assert_eq!(stand_in.calls().len(), 1);
+    let calls: Vec<_> = stand_in.calls().iter().map(ToString::to_string).collect();
+    assert_eq!(calls, ["POST /graphql#Context 200"]);
     assert_eq!(context.pull, client.pull(REPO, 7).await.unwrap(), "as REST shows it");
     assert_eq!(context.commits, [Commit { sha: head.into(), message: "Search\n\nBy name.".into() }]);
     let issue = &context.issues[0];
@@ -131,6 +132,45 @@ async fn pages_are_followed_for_reviews_and_threads_together() {
     let threads: Vec<_> = context.threads.iter().map(|it| it.comments[0].body.as_str()).collect();
     assert_eq!(threads, ["0", "100", "200"]);
     assert_eq!(context.missing, [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn more_than_can_be_followed_is_said_and_never_taken_for_all() {
+    let (stand_in, scenario, client) = github().await;
+    stand_in.review_as(REVIEWER, REPO, 7, "the very first");
+    for i in 0..2_150 {
+        stand_in.review_as("ann", REPO, 7, &i.to_string());
+    }
+    let context = client.context(REPO, &want(&scenario, &[])).await.unwrap();
+    assert_eq!(
+        (context.reviews.len(), context.missing.as_slice()),
+        (0, ["older reviews: there are too many".to_owned()].as_slice())
+    );
+    assert_eq!(stand_in.count(&graphql()), 1 + 20);
+    let look = client.recheck(REPO, 7, None).await;
+    assert!(matches!(look, Err(GithubError::Unexpected(_))), "ours could be among those not seen");
+    let newest = stand_in.reviews(REPO, 7).pop().unwrap().submitted_at.parse().unwrap();
+    assert!(client.recheck(REPO, 7, Some(newest)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_further_page_that_fails() {
+    let (stand_in, scenario, client) = github().await;
+    for i in 0..110 {
+        stand_in.remark_as(REVIEWER, REPO, 7, ("web/cart.js", 4), &i.to_string());
+    }
+    let more = || post("/graphql#More");
+    stand_in.fail_next(more(), Fault::Status(StatusCode::BAD_GATEWAY, vec![]));
+    assert!(matches!(client.context(REPO, &want(&scenario, &[])).await, Err(GithubError::Broken(..))));
+    let held = stand_in.gate(more());
+    let want = want(&scenario, &[]);
+    let (context, ()) = tokio::join!(client.context(REPO, &want), async {
+        held.reached().await.unwrap();
+        stand_in.fail_field("PullRequest.reviewThreads", "FORBIDDEN", "Resource not accessible");
+        held.release();
+    });
+    let context = context.unwrap();
+    assert_eq!((context.threads.len(), context.missing.len()), (100, 1), "{:?}", context.missing);
 }
 
 #[tokio::test]

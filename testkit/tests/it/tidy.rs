@@ -98,6 +98,8 @@ fn pure_files_stay_pure() {
         "relay/src/sse.rs",
         "relay/src/table.rs",
         "claude-endpoint/src/diff.rs",
+        "claude-endpoint/src/github/pace.rs",
+        "claude-endpoint/src/github/context/document.rs",
         "claude-endpoint/src/prompt.rs",
         "claude-endpoint/src/prompt/background.rs",
         "claude-endpoint/src/prompt/packing.rs",

@@ -55,7 +55,7 @@ macro_rules! pull {
 
 /// The pages that did not fit into the first answer.
 pub(super) const MORE: &str = concat!(
-    "query($owner: String!, $name: String!, $number: Int!, $before: String, $after: String,
+    "query More($owner: String!, $name: String!, $number: Int!, $before: String, $after: String,
   $reviews: Boolean!, $threads: Boolean!) {
   repository(owner: $owner, name: $name) {
     pull: pullRequest(number: $number) @include(if: $reviews) {
@@ -75,8 +75,8 @@ pub(super) const MORE: &str = concat!(
 );
 
 /// The pull request as it stands now, and a page of reviews.
-pub(in crate::github) const REVIEWS: &str = concat!(
-    "query($owner: String!, $name: String!, $number: Int!, $before: String) {
+pub(in crate::github) const RECHECK: &str = concat!(
+    "query Recheck($owner: String!, $name: String!, $number: Int!, $before: String) {
   repository(owner: $owner, name: $name) {
     pull: pullRequest(number: $number) {
       ",
@@ -99,7 +99,7 @@ pub(super) fn object(i: usize) -> String {
 pub(super) fn context(objects: usize) -> String {
     let declared: String = (0..objects).map(|i| format!(", ${}: String!", object(i))).collect();
     let texts: String = (0..objects)
-        .map(|i| object(i))
+        .map(object)
         .map(|o| format!("    {o}: object(expression: ${o}) {{ ...text }}\n"))
         .collect();
     let text = match objects {
@@ -107,7 +107,7 @@ pub(super) fn context(objects: usize) -> String {
         _ => "\nfragment text on Blob { text byteSize isBinary isTruncated }",
     };
     format!(
-        "query($owner: String!, $name: String!, $number: Int!{declared}) {{
+        "query Context($owner: String!, $name: String!, $number: Int!{declared}) {{
   viewer {{ login }}
   repository(owner: $owner, name: $name) {{
     nameWithOwner

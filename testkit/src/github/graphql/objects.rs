@@ -133,7 +133,7 @@ impl Blob {
     const MOST: usize = 512_000;
 
     pub(crate) fn of(contents: &[u8]) -> Self {
-        let (id, oid) = named("B", &hex::encode(contents));
+        let (id, oid) = named("B", &String::from_utf8_lossy(contents));
         let is_binary = contents.contains(&0);
         let shown = &contents[..contents.len().min(Self::MOST)];
         Self {

@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::control::{Fault, post};
 use crate::github::{GitHub, Role};
 use crate::scenario::{REVIEWER, REVIEWER_TOKEN, Scenario};
 
@@ -273,6 +274,18 @@ async fn resolving_wants_a_right_of_its_own() {
     api.github.deny_contents_write(REVIEWER);
     let answer = resolve(&id).await;
     assert_eq!((first_error(&answer).0, &answer["data"]), ("FORBIDDEN", &json!({"t": null})));
+}
+
+#[tokio::test]
+async fn an_operation_is_known_by_its_name() {
+    let api = api().await;
+    let body = json!({"query": "query Me {viewer {login}}", "operationName": "Me"});
+    api.github.fail_next(post("/graphql#Other"), Fault::Cut);
+    api.github.fail_next(post("/graphql#Me"), Fault::Status(StatusCode::BAD_GATEWAY, vec![]));
+    assert_eq!(api.send(REVIEWER_TOKEN, &body).await.0, 502);
+    assert_eq!(api.send(REVIEWER_TOKEN, &body).await.1["data"]["viewer"]["login"], REVIEWER);
+    let calls: Vec<_> = api.github.calls_since(1).iter().map(ToString::to_string).collect();
+    assert_eq!((calls, api.github.count(&post("/graphql"))), (vec!["POST /graphql#Me 200".to_owned()], 2));
 }
 
 #[tokio::test]
