@@ -49,7 +49,7 @@ async fn without_graphql_the_same_is_read_over_rest() {
     assert!(by_rest.threads[0].id.is_empty() && by_rest.missing[0].contains("no GraphQL API"));
     let look = client.recheck(REPO, 7, None).await.unwrap();
     assert_eq!((look.reviews, look.head_sha), (by_rest.reviews, scenario.head_sha));
-    assert!(client.resolve_threads(&["PRRT_x".into()]).await.is_err());
+    assert!(client.resolve_threads(REPO, &["PRRT_x".into()]).await.is_err());
 }
 
 #[tokio::test]

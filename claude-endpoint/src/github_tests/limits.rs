@@ -85,7 +85,7 @@ async fn whatever_writes_keeps_its_distance_and_goes_one_at_a_time() {
     let (update, reaction, resolve, comment) = tokio::join!(
         client.update_review(REPO, 7, review.id, "y"),
         client.react(REPO, Target::ReviewComment(root), Reaction::Eyes),
-        client.resolve_threads(&ids),
+        client.resolve_threads(REPO, &ids),
         client.issue_comment(REPO, 7, "z"),
     );
     assert!(update.is_ok() && reaction.is_ok() && comment.is_ok());

@@ -82,16 +82,16 @@ async fn threads_are_resolved_in_one_call() {
     let ids: Vec<String> = threads().await.into_iter().map(|thread| thread.id).collect();
     let before = stand_in.calls().len();
     let asked = [&ids[..2], &["PRRT_gone\"){x}".to_owned(), String::new()]].concat();
-    assert_eq!(client.resolve_threads(&asked).await.unwrap(), ids[..2]);
-    assert_eq!(client.resolve_threads(&ids[..2]).await.unwrap(), ids[..2], "again changes nothing");
+    assert_eq!(client.resolve_threads(REPO, &asked).await.unwrap(), ids[..2]);
+    assert_eq!(client.resolve_threads(REPO, &ids[..2]).await.unwrap(), ids[..2], "again changes nothing");
     assert_eq!(stand_in.calls_since(before).len(), 2);
     let seen: Vec<_> = threads().await.iter().map(|it| (it.is_resolved, it.resolved_by.clone())).collect();
     let ours = (true, Some(REVIEWER.to_owned()));
     assert_eq!(seen, [ours.clone(), ours, (false, None), (false, None)]);
-    assert!(matches!(client.resolve_threads(&["x".into()]).await, Err(GithubError::NotFound(_))));
-    assert_eq!(client.resolve_threads(&[]).await.unwrap(), [] as [String; 0]);
+    assert!(matches!(client.resolve_threads(REPO, &["x".into()]).await, Err(GithubError::NotFound(_))));
+    assert_eq!(client.resolve_threads(REPO, &[]).await.unwrap(), [] as [String; 0]);
     stand_in.deny_contents_write(REVIEWER);
-    let denied = client.resolve_threads(&ids[2..]).await;
+    let denied = client.resolve_threads(REPO, &ids[2..]).await;
     assert!(matches!(denied, Err(GithubError::Forbidden(why)) if why.contains("write access to contents")));
 }
 
@@ -105,7 +105,7 @@ async fn more_threads_than_fit_into_one_mutation_are_resolved_too() {
     let threads = client.context(REPO, &want).await.unwrap().threads;
     let ids: Vec<String> = threads.into_iter().map(|thread| thread.id).collect();
     let before = stand_in.calls().len();
-    assert_eq!(client.resolve_threads(&ids).await.unwrap(), ids);
+    assert_eq!(client.resolve_threads(REPO, &ids).await.unwrap(), ids);
     assert_eq!((ids.len(), stand_in.calls_since(before).len()), (120, 3));
 }
 
