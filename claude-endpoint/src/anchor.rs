@@ -143,7 +143,8 @@ pub fn anchor(diff: &Diff, findings: Vec<Finding>) -> Anchored {
 /// path in the prompt.
 fn find_file<'a>(diff: &'a Diff, path: &str) -> Option<(usize, &'a File)> {
     let named = |path: &str| {
-        let is = |have: Option<&str>| have.is_some_and(|have| have == path || text::visible(have) == path);
+        let is =
+            |have: Option<&str>| have.is_some_and(|have| have == path || text::line_for_model(have) == path);
         let mut files = diff.files.iter().enumerate();
         let by_new = files.clone().find(|(_, file)| is(file.new_path.as_deref()));
         by_new.or_else(|| files.find(|(_, file)| is(file.old_path.as_deref())))

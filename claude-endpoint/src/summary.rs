@@ -29,7 +29,7 @@ pub struct Frame<'a> {
     pub head: &'a str,
     /// Who reviewed, for the last visible line.
     pub model: &'a str,
-    /// Why it is not who usually does.
+    /// Who it was instead of who usually does, and why.
     pub label: Option<&'a str>,
     /// What else a reader must know, each one sentence of ours.
     pub notes: &'a [String],
@@ -128,9 +128,8 @@ fn tail(frame: Frame<'_>) -> String {
         }
         out.push_str("\n</details>");
     }
-    let label = frame.label.map(|label| format!(", {}", postable_line(label))).unwrap_or_default();
-    let model = postable_line(frame.model);
-    out.push_str(&format!("\n\n<sub>Reviewed {head} with {model}{label}</sub>\n\n{}", frame.markers));
+    let model = postable_line(frame.label.unwrap_or(frame.model));
+    out.push_str(&format!("\n\n<sub>Reviewed {head} with {model}</sub>\n\n{}", frame.markers));
     out
 }
 

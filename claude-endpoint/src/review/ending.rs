@@ -246,7 +246,7 @@ fn detail(made: &Made, steps: &Steps) -> Map<String, Value> {
     let detail = json!({
         "reviewer": examined.reviewer,
         "model": examined.model,
-        "model_instead": examined.label,
+        "instead": examined.label,
         "verdict": examined.review.opinion,
         "head_sha": made.head,
         "posted": made.posted.is_some(),
