@@ -2,10 +2,14 @@
 
 #[path = "review/app.rs"]
 mod app;
+#[path = "review/conversation.rs"]
+mod conversation;
 #[path = "review/failures.rs"]
 mod failures;
 #[path = "review/money.rs"]
 mod money;
+#[path = "review/talk.rs"]
+mod talk;
 mod world;
 
 use serde_json::{Value, json};
