@@ -2,6 +2,8 @@
 
 #[path = "review/app.rs"]
 mod app;
+#[path = "review/commands.rs"]
+mod commands;
 #[path = "review/conversation.rs"]
 mod conversation;
 #[path = "review/failures.rs"]

@@ -137,3 +137,9 @@ pub(crate) fn questions(world: &World) -> Vec<String> {
 pub(crate) fn reviews_asked(world: &World) -> usize {
     world.anthropic.requests().iter().filter(|request| request.asks_for("findings")).count()
 }
+
+/// The newest status of a commit.
+pub(crate) fn status(world: &World, head: &str) -> (String, String) {
+    let status = world.github.statuses(REPO, head).remove(0);
+    (status.state, status.description.unwrap())
+}

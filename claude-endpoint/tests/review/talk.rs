@@ -10,16 +10,10 @@ use testkit::scenario::REVIEWER;
 
 use crate::conversation::{
     ANSWER, REPO, answer_in, comment, comment_on, ends, ours, ours_on, questions, reactions, remark, reviewed,
-    reviews_asked, world,
+    reviews_asked, status, world,
 };
-use crate::world::World;
 
 const COMMENTS: &str = "/repos/acme/shop/issues/7/comments";
-
-fn status(world: &World, head: &str) -> (String, String) {
-    let status = world.github.statuses(REPO, head).remove(0);
-    (status.state, status.description.unwrap())
-}
 
 #[tokio::test]
 async fn a_question_on_a_pull_request_is_answered_once_with_eyes_while_it_works() {
@@ -84,7 +78,7 @@ async fn a_lost_answer_a_rate_limit_and_a_restart_answer_once() {
     let killed = comment(&world, "killed", "ann", "/ai ask And that?");
     endpoint.send(&killed).await;
     held.reached().await.unwrap();
-    endpoint.abandon().await;
+    endpoint.stop().await;
     held.release();
     let endpoint = world.endpoint().await;
     assert_eq!(endpoint.outcome("killed").await["summary"], "answered before");

@@ -247,12 +247,6 @@ impl Endpoint {
         panic!("health never came to that: {}", self.health().await);
     }
 
-    /// As if it were killed: nothing that is under way comes to an end.
-    pub(crate) async fn abandon(self) {
-        self.running.abort();
-        let _ = self.running.await;
-    }
-
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.running.await.unwrap();

@@ -3,6 +3,7 @@
 use shared::event::Comment;
 
 use super::super::ending::Stop;
+use super::super::publish::paused;
 use super::super::{Journey, Review};
 
 impl Review {
@@ -23,10 +24,7 @@ impl Review {
         state.paused = is_paused.then(|| comment.author.clone());
         let (sentence, answer) = match is_paused {
             true => (
-                format!(
-                    "Reviews of this pull request are paused by {}. `/ai resume` goes on.",
-                    comment.author
-                ),
+                paused(&comment.author),
                 "Paused: pushes are not reviewed until `/ai resume`.",
             ),
             false => (
