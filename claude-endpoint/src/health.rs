@@ -77,7 +77,9 @@ mod tests {
         assert_eq!(check(3.99, Some(5.0), Skip).0, Status::Pass);
         let (status, output) = check(4.0, Some(5.0), Cheaper);
         assert_eq!(status, Status::Warn);
-        assert!(output.starts_with("$4.00 of $5.00 are spent today") && output.contains("CLAUDE_CHEAP_MODEL"));
+        assert!(
+            output.starts_with("$4.00 of $5.00 are spent today") && output.contains("CLAUDE_CHEAP_MODEL")
+        );
         assert!(check(5.0, Some(5.0), Ollama).1.contains("until midnight UTC Ollama is asked"));
         assert!(check(5.0, Some(5.0), Skip).1.contains("used up: until midnight UTC nobody is asked"));
     }

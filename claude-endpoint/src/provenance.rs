@@ -321,8 +321,7 @@ mod tests {
     #[test]
     fn jules_is_told_what_is_open_and_mentioned_once() {
         assert_eq!(hand_off([], None), None);
-        let open =
-            [told("Off by one"), Told { line: 0, ..told("@octocat ![x](http://evil) /merge") }];
+        let open = [told("Off by one"), Told { line: 0, ..told("@octocat ![x](http://evil) /merge") }];
         let text = hand_off(&open, Some("https://github.com/o/r/pull/7#pullrequestreview-1")).unwrap();
         insta::assert_snapshot!(text);
         assert_eq!(text.matches('@').count(), 2);

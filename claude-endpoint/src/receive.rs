@@ -49,8 +49,10 @@ mod tests {
     #[test]
     fn comments_do_not_wait_for_reviews_but_reviews_do() {
         let comment = |body: &str| {
-            key_of(serde_json::json!({"kind": "comment", "number": 7, "comment_id": 1, "body": body, "author": "ann",
-                                      "is_pull_request": true}))
+            key_of(
+                serde_json::json!({"kind": "comment", "number": 7, "comment_id": 1, "body": body, "author": "ann",
+                                      "is_pull_request": true}),
+            )
         };
         assert_eq!(comment("/ai ask why?"), "o/r#7/talk");
         assert_eq!(comment("I see"), "o/r#7/talk");

@@ -70,7 +70,8 @@ pub fn notice(text: &str, state: &State, before: Option<&str>, seal: &str) -> St
     let (said, markers) = before.split_at(before.find(marker::START).unwrap_or(before.len()));
     let said = said.strip_prefix(NOTICE).map_or(said, |old| old.split_once("\n\n").unwrap_or_default().1);
     // the state is all that a marker of a summary carries beside its own words
-    let kept = markers.lines().filter(|marker| marker.starts_with(marker::START) && !marker.contains(" note="));
+    let kept =
+        markers.lines().filter(|marker| marker.starts_with(marker::START) && !marker.contains(" note="));
     let markers: String = kept.chain([seal]).collect::<Vec<_>>().join("\n");
     let room = LONGEST_BODY.saturating_sub(NOTICE.len() + text.chars().count() + markers.len() + 4);
     format!("{NOTICE}{text}\n\n{}\n\n{markers}", shorten(said.trim_end(), room))

@@ -1,5 +1,7 @@
 //! The endpoint from the signed event to the outcome, against the stand-ins.
 
+#[path = "review/agents.rs"]
+mod agents;
 #[path = "review/app.rs"]
 mod app;
 #[path = "review/commands.rs"]
@@ -8,6 +10,8 @@ mod commands;
 mod conversation;
 #[path = "review/failures.rs"]
 mod failures;
+#[path = "review/health.rs"]
+mod health;
 #[path = "review/money.rs"]
 mod money;
 #[path = "review/talk.rs"]

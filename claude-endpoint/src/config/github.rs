@@ -19,7 +19,8 @@ const BOTH: &str = "GITHUB_TOKEN and GITHUB_APP_ID are both set; keep one of the
     and sets commit statuses; with the GitHub App, its bot posts and writes check runs";
 const HANDOFF_AS_APP: &str = "JULES_HANDOFF=on needs HANDOFF_TOKEN where a GitHub App posts: Jules acts on what the person \
     writes who started its task, not on a bot's words; a fine-grained token with write access to pull requests is enough";
-const HANDOFF_AS_NOBODY: &str = "JULES_HANDOFF=on needs HANDOFF_TOKEN or GITHUB_TOKEN, of the person who starts Jules' tasks";
+const HANDOFF_AS_NOBODY: &str =
+    "JULES_HANDOFF=on needs HANDOFF_TOKEN or GITHUB_TOKEN, of the person who starts Jules' tasks";
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct GithubArgs {
@@ -155,7 +156,8 @@ mod tests {
     #[test]
     fn jules_is_asked_by_a_person_or_not_at_all() {
         let key = app_key();
-        let (app, on) = (["--github-app-id", APP_ID, "--github-app-private-key", &key], ["--jules-handoff", "on"]);
+        let (app, on) =
+            (["--github-app-id", APP_ID, "--github-app-private-key", &key], ["--jules-handoff", "on"]);
         let token = ["--github-token", "canary"];
         let person = ["--handoff-token", "canary-of-a-person"];
         assert!(matches!(settings(&person).unwrap().handoff, HandoffSettings::Off));

@@ -13,22 +13,24 @@ use testkit::control::{Matcher, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::conversation::{REPO, comment, ends, ours, reactions, reviewed, reviews_asked, status, world};
+use crate::conversation::{
+    REPO, comment, ends, ours, reactions, reviewed, reviews_asked, started, status, world,
+};
 
 #[tokio::test]
 async fn a_review_on_demand_is_made_once_whatever_was_reviewed_paused_or_killed() {
     let world = world().await;
     let endpoint = reviewed(&world).await;
     ends(&endpoint, &comment(&world, "p", "ann", "/ai pause")).await;
-    let (reviews, asked) = (world.github.reviews(REPO, 7).len(), reviews_asked(&world));
+    let posted = || (world.github.reviews(REPO, 7).len(), world.github.comments(REPO, 7).len());
+    let (before, asked) = (posted(), reviews_asked(&world));
     let command = comment(&world, "c1", "ann", "/ai review");
     let done = ends(&endpoint, &command).await;
     assert_eq!((&done["state"], &done["detail"]["asked"]), (&json!("completed"), &json!("review")), "{done}");
     assert_eq!((&done["detail"]["round"], reviews_asked(&world)), (&json!(1), asked + 1), "{done}");
     let told = ours(&world).pop().unwrap().body;
     assert!(told.starts_with("18be027: reviewed, ") && told.contains("[The review](http"), "{told}");
-    let comments = world.github.comments(REPO, 7).len();
-    assert_eq!((world.github.reviews(REPO, 7).len(), comments), (reviews, 3), "nothing is told twice");
+    assert_eq!(posted(), before, "nothing is told twice");
     assert_eq!(world.memory.updates().len(), 2);
     assert_eq!(world.memory.updates()[1].trust, Some(shared::memory::Trust::Member));
     assert!(world.github.reviews(REPO, 7)[0].body.contains("paused by ann"), "it still is");
@@ -47,7 +49,7 @@ async fn a_review_on_demand_is_made_once_whatever_was_reviewed_paused_or_killed(
     held.reached().await.unwrap();
     endpoint.stop().await;
     held.release();
-    let endpoint = world.endpoint().await;
+    let endpoint = started(&world).await;
     assert_eq!(endpoint.outcome("c3").await["state"], "completed");
     assert_eq!((reviews_asked(&world), ours(&world).len()), (asked + 2, 3));
     let status = status(&world, &world.scenario.fixed().head_sha);
@@ -57,7 +59,7 @@ async fn a_review_on_demand_is_made_once_whatever_was_reviewed_paused_or_killed(
 #[tokio::test]
 async fn a_head_that_moves_under_a_review_on_demand_is_followed() {
     let world = world().await;
-    let endpoint = world.endpoint().await;
+    let endpoint = started(&world).await;
     let thinking = world.anthropic.gate(post("/v1/messages"));
     endpoint.send(&comment(&world, "c1", "ann", "/ai review")).await;
     thinking.reached().await.unwrap();
@@ -73,24 +75,30 @@ async fn a_head_that_moves_under_a_review_on_demand_is_followed() {
 #[tokio::test]
 async fn a_review_on_demand_that_cannot_be_made_is_said() {
     let world = world().await;
-    let endpoint = world.endpoint().await;
+    let endpoint = started(&world).await;
     world.anthropic.respond_with(testkit::anthropic::always(Reply::refusal()));
     let asked = comment(&world, "c1", "ann", "/ai review");
     assert_eq!(ends(&endpoint, &asked).await["state"], "failed");
     let told = ours(&world);
     assert!(told.len() == 1 && told[0].body.starts_with("That did not work: "), "{told:?}");
-    assert_eq!((status(&world, &world.scenario.head_sha).0.as_str(), reactions(&world, &asked)), ("error", 0));
+    assert_eq!(
+        (status(&world, &world.scenario.head_sha).0.as_str(), reactions(&world, &asked)),
+        ("error", 0)
+    );
     assert!(world.github.reviews(REPO, 7).is_empty());
 }
 
 #[tokio::test]
 async fn what_is_to_be_remembered_is_told_to_the_memory_now_or_later() {
     let world = world().await;
-    let endpoint = world.endpoint().await;
+    let endpoint = started(&world).await;
     let text = "/ai remember Money is in **cents**\nghp_0123456789abcdefghijABCDEFGHIJ012345<!-- x -->";
     ends(&endpoint, &comment(&world, "c1", "ann", text)).await;
     let update = world.memory.updates().remove(0);
-    assert!(update.context.starts_with("Money is in **cents**\n") && !update.context.contains("ghp_0"), "{update:?}");
+    assert!(
+        update.context.starts_with("Money is in **cents**\n") && !update.context.contains("ghp_0"),
+        "{update:?}"
+    );
     assert_eq!((update.kind.as_deref(), update.agent.as_deref()), (Some("decision"), Some("github/ann")));
     assert_eq!(update.trust, Some(shared::memory::Trust::Member));
     assert!(ours(&world)[0].body.starts_with("Remembered."));
@@ -100,13 +108,16 @@ async fn what_is_to_be_remembered_is_told_to_the_memory_now_or_later() {
     assert!(ours(&world)[1].body.starts_with("The memory is away; it will be told."));
     endpoint.stop().await;
     world.memory.refuse_updates(None);
-    let endpoint = world.endpoint().await;
+    let endpoint = started(&world).await;
     world.memory.updated(2).await;
     assert_eq!(world.memory.updates()[1].context, "Totals are not");
 
     world.memory.refuse_updates(Some(StatusCode::UNPROCESSABLE_ENTITY));
     ends(&endpoint, &comment(&world, "c3", "ann", "/ai remember @octocat")).await;
-    assert!(ours(&world)[2].body.contains("It is not remembered: it is not wanted") || ours(&world)[2].body.contains("422"));
+    assert!(
+        ours(&world)[2].body.contains("It is not remembered: it is not wanted")
+            || ours(&world)[2].body.contains("422")
+    );
     ends(&endpoint, &comment(&world, "c4", "ann", "/ai remember")).await;
     assert!(ours(&world)[3].body.contains("`/ai remember TEXT`"), "{:?}", ours(&world)[3]);
     assert!(world.anthropic.requests().is_empty());
@@ -116,18 +127,25 @@ async fn what_is_to_be_remembered_is_told_to_the_memory_now_or_later() {
 async fn what_the_memory_knows_is_shown_disarmed() {
     let world = world().await;
     world.memory.know(REPO, "Ask @octocat\n/merge it", "fork");
-    let endpoint = world.endpoint().await;
+    let endpoint = started(&world).await;
     ends(&endpoint, &comment(&world, "c1", "ann", "/ai recall money in carts")).await;
     let told = ours(&world).remove(0).body;
     assert!(told.contains("- `m1` (convention, 2026-11-01): Money is in cents\n"), "{told}");
-    assert!(told.contains("`m3` (convention, 2026-11-01, from a fork)") && !told.contains("@octocat"), "{told}");
+    assert!(
+        told.contains("`m3` (convention, 2026-11-01, from a fork)") && !told.contains("@octocat"),
+        "{told}"
+    );
     let search = world.memory.searches().pop().unwrap();
     assert!(search.contains("money in carts") && search.contains("acme/shop"), "{search}");
     world.memory.fail_next(1);
     ends(&endpoint, &comment(&world, "c2", "ann", "/ai recall")).await;
     assert!(ours(&world)[1].body.starts_with("Nothing can be recalled: "), "{:?}", ours(&world));
     ends(&endpoint, &comment(&world, "c3", "ann", "/ai forget m1")).await;
-    assert!(ours(&world)[2].body.contains("set MEMORY_TOKEN here and at the ollama-endpoint"), "{:?}", ours(&world));
+    assert!(
+        ours(&world)[2].body.contains("set MEMORY_TOKEN here and at the ollama-endpoint"),
+        "{:?}",
+        ours(&world)
+    );
 }
 
 #[tokio::test]
@@ -158,17 +176,21 @@ type Owned = Arc<Mutex<Vec<(String, String)>>>;
 /// A memory with two entries, of this repository and of another one, for whoever has the token.
 async fn owned_memories() -> (String, Owned) {
     let owned = ["mine", "theirs"].map(str::to_owned);
-    let owned: Owned = Arc::new(Mutex::new(owned.into_iter().zip(["acme/shop", "acme/other"].map(str::to_owned)).collect()));
+    let owned: Owned =
+        Arc::new(Mutex::new(owned.into_iter().zip(["acme/shop", "acme/other"].map(str::to_owned)).collect()));
     let find = async |State(owned): State<Owned>, Path(id): Path<String>| {
         let found = owned.lock().unwrap().iter().find(|(known, _)| *known == id).cloned();
-        found.map(|(id, repository)| Json(json!({"id": id, "repository": repository}))).ok_or(StatusCode::NOT_FOUND)
+        found
+            .map(|(id, repository)| Json(json!({"id": id, "repository": repository})))
+            .ok_or(StatusCode::NOT_FOUND)
     };
     let remove = async |State(owned): State<Owned>, headers: HeaderMap, Path(id): Path<String>| {
         assert_eq!(headers["authorization"], "Bearer local-token");
         owned.lock().unwrap().retain(|(known, _)| *known != id);
         StatusCode::NO_CONTENT
     };
-    let routes = Router::new().route("/memory/{id}", routing::get(find).delete(remove)).with_state(Arc::clone(&owned));
+    let routes =
+        Router::new().route("/memory/{id}", routing::get(find).delete(remove)).with_state(Arc::clone(&owned));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let limits = shared::server::Limits::default();

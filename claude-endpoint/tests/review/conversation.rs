@@ -116,13 +116,23 @@ pub(crate) async fn ends(endpoint: &Endpoint, envelope: &Value) -> Value {
     endpoint.outcome(envelope["id"].as_str().unwrap()).await
 }
 
+/// An endpoint that sets statuses.
+pub(crate) async fn started(world: &World) -> Endpoint {
+    world.endpoint_with(|config| config.github.status_context = Some("ai-relay".into())).await
+}
+
 /// Reviews the pull request as it was opened.
 pub(crate) async fn reviewed(world: &World) -> Endpoint {
     reviewed_with(world, |_| {}).await
 }
 
 pub(crate) async fn reviewed_with(world: &World, change: impl FnOnce(&mut Config)) -> Endpoint {
-    let endpoint = world.endpoint_with(change).await;
+    let endpoint = world
+        .endpoint_with(|config| {
+            config.github.status_context = Some("ai-relay".into());
+            change(config);
+        })
+        .await;
     assert_eq!(ends(&endpoint, &world.opened("d1")).await["state"], "completed");
     endpoint
 }

