@@ -1,11 +1,21 @@
 //! The endpoint from the signed event to the outcome, against the stand-ins.
 
+#[path = "review/agents.rs"]
+mod agents;
 #[path = "review/app.rs"]
 mod app;
+#[path = "review/commands.rs"]
+mod commands;
+#[path = "review/conversation.rs"]
+mod conversation;
 #[path = "review/failures.rs"]
 mod failures;
+#[path = "review/health.rs"]
+mod health;
 #[path = "review/money.rs"]
 mod money;
+#[path = "review/talk.rs"]
+mod talk;
 mod world;
 
 use serde_json::{Value, json};
