@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -29,9 +29,10 @@ const HEAD: &str = "HEAD";
 
 /// What to review.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("change").args(["diff", "range"]).required(true)))]
 pub struct Local {
     /// A diff as git writes it; `-` is standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "range", required_unless_present = "range")]
+    #[arg(long, value_name = "FILE")]
     diff: Option<PathBuf>,
     /// Commits, as `git diff` takes them: A..B or A...B
     #[arg(long, value_name = "A..B")]

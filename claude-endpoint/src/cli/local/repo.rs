@@ -34,6 +34,8 @@ impl Repo {
 
     /// As a webhook's diff looks, whatever this machine's git is set to.
     pub(super) fn diff(&self, range: &str) -> anyhow::Result<String> {
+        // outside of a repository `git diff` compares files
+        self.git(&["rev-parse", "--git-dir"])?;
         let plain = ["--no-color", "--no-ext-diff", "--no-textconv", "--no-relative", "--submodule=short"];
         let form =
             ["--unified=3", "-M", "--src-prefix=a/", "--dst-prefix=b/", "--end-of-options", range, "--"];
