@@ -235,10 +235,11 @@ pub async fn examine(desk: &Desk, errand: &Errand<'_>, inputs: &Inputs) -> Resul
         }
         false => (sifted.news, None),
     };
-    let anchored = anchor::anchor(&inputs.diff, news);
+    // quoted is what was shown, and what is known by its fingerprint is looked for in that
+    let anchored = anchor::anchor(&shown.diff, news);
     Ok(Examined {
-        told: sift::told_all(&inputs.diff, &anchored),
-        fixed: inputs.state.gone(&inputs.diff, |path| inputs.text(path)),
+        told: sift::told_all(&shown.diff, &anchored),
+        fixed: shown.state.gone(&shown.diff, |path| shown.text(path)),
         hunks: seen(&shown.diff, &composed.left_out),
         questions: composed.prompts.len(),
         overhead: composed.overhead,

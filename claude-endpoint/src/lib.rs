@@ -25,6 +25,7 @@ pub mod desk;
 pub mod ledger;
 pub mod prices;
 pub mod record;
+pub mod replay;
 pub mod reviewer;
 pub mod second_look;
 pub mod verdict;
