@@ -39,7 +39,7 @@ pub(super) enum Stop {
     /// There is nothing more to do.
     Finish(Finish),
     /// This head was reviewed before, and this is what it came to.
-    Already(Finish, Came),
+    Already(Box<Finish>, Came),
     /// It may go better later.
     Retry(String),
     /// It never will.
@@ -61,7 +61,8 @@ impl From<GithubError> for Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Finish(finish) | Self::Already(finish, _) => f.write_str(&finish.summary),
+            Self::Finish(finish) => f.write_str(&finish.summary),
+            Self::Already(finish, _) => f.write_str(&finish.summary),
             Self::Retry(text) | Self::Dead(text) | Self::NoReviewer(text) => f.write_str(text),
             Self::Github(error) => error.fmt(f),
             Self::Ask(error) => error.fmt(f),
@@ -74,7 +75,8 @@ impl Review {
     /// attempt, so that a single bad pull request cannot hold up the others.
     pub(super) async fn verdict(&self, stop: Stop, attempt: u32) -> Verdict {
         match stop {
-            Stop::Finish(finish) | Stop::Already(finish, _) => done(finish),
+            Stop::Finish(finish) => done(finish),
+            Stop::Already(finish, _) => done(*finish),
             Stop::Retry(error) => Verdict::Retry { error, after: None },
             Stop::Dead(error) => Verdict::Dead { error },
             Stop::NoReviewer(reason) => Verdict::Away { reason },
@@ -152,7 +154,7 @@ pub(super) fn superseded(newer: &str) -> Finish {
 pub(super) fn already(url: String, state: &earlier::State) -> Stop {
     let finish =
         Finish { url: Some(url), ..Finish::new(State::Completed.as_str(), "this head is already reviewed") };
-    Stop::Already(finish, came(state))
+    Stop::Already(Box::new(finish), came(state))
 }
 
 /// What the status of a reviewed head says: earlier findings that are open count as well.
