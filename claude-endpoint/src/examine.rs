@@ -225,7 +225,7 @@ pub async fn examine(desk: &Desk, errand: &Errand<'_>, inputs: &Inputs) -> Resul
     };
     let Asked { mut review, composed, chosen, model, usage } = asked;
     let asked = milliseconds(started);
-    let sifted = sift(&shown.diff, &inputs.state, std::mem::take(&mut review.findings));
+    let sifted = sift(&inputs.diff, &inputs.state, std::mem::take(&mut review.findings));
     let started = Instant::now();
     let (news, second_look) = match inputs.limits.second_look && !sifted.news.is_empty() {
         true => {
