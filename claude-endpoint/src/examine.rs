@@ -361,7 +361,7 @@ async fn answers(
     let (mut reviews, mut model, mut usage) = (Vec::new(), String::new(), Usage::default());
     for prompt in prompts {
         let question = Question {
-            system: &prompt.system,
+            system: prompt.system,
             user: &prompt.user,
             schema: &schema,
             check: &|text| verdict::parse(text).map(drop),
