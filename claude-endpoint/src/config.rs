@@ -21,7 +21,7 @@ mod review;
 mod reviewer;
 
 pub use budget::DeskSettings;
-pub use github::GithubSettings;
+pub use github::{GithubSettings, HandoffSettings};
 pub use memory::MemorySettings;
 pub use review::Limits;
 pub use reviewer::Choice;

@@ -156,7 +156,7 @@ impl Inputs {
     fn shown(&self) -> Self {
         let prose = |text: &String| redact(text).into_owned();
         let texts = |texts: &[Text]| {
-            let shown = texts.iter().map(|it| Text { path: it.path.clone(), text: prose(&it.text) });
+            let shown = texts.iter().map(|it| Text { path: prose(&it.path), text: prose(&it.text) });
             shown.collect()
         };
         let Background { rules, files, commits, issues, memories, earlier } = &self.background;
@@ -225,7 +225,7 @@ pub async fn examine(desk: &Desk, errand: &Errand<'_>, inputs: &Inputs) -> Resul
     };
     let Asked { mut review, composed, chosen, model, usage } = asked;
     let asked = milliseconds(started);
-    let sifted = sift(&shown.diff, &inputs.state, std::mem::take(&mut review.findings));
+    let sifted = sift(&inputs.diff, &inputs.state, std::mem::take(&mut review.findings));
     let started = Instant::now();
     let (news, second_look) = match inputs.limits.second_look && !sifted.news.is_empty() {
         true => {
@@ -292,7 +292,13 @@ fn redacted(diff: &Diff) -> Diff {
         let lines = hunk.lines.iter().zip(texts).map(|(line, text)| Line { text, ..line.clone() });
         Hunk { section: redact(&hunk.section).into_owned(), lines: lines.collect() }
     };
-    let file = |file: &File| File { hunks: file.hunks.iter().map(hunk).collect(), ..file.clone() };
+    let path = |path: &Option<String>| path.as_deref().map(|path| redact(path).into_owned());
+    let file = |file: &File| File {
+        old_path: path(&file.old_path),
+        new_path: path(&file.new_path),
+        hunks: file.hunks.iter().map(hunk).collect(),
+        ..file.clone()
+    };
     Diff { files: diff.files.iter().map(file).collect(), unlisted: diff.unlisted }
 }
 

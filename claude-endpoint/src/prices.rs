@@ -54,7 +54,7 @@ impl FromStr for Prices {
     }
 }
 
-/// `claude-sonnet=3/15` or, with the price of cached tokens, `claude-sonnet=3/15/0.3`.
+/// `claude-sonnet=3/15` or, with the price of what is cached, `claude-sonnet=3/15/0.3`.
 fn entry(text: &str) -> Result<(String, Price), String> {
     let wrong = || format!("`{text}` is not BEGINNING=INPUT/OUTPUT or BEGINNING=INPUT/OUTPUT/CACHED");
     let (beginning, prices) = text.split_once('=').ok_or_else(wrong)?;

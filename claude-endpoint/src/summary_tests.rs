@@ -104,7 +104,11 @@ fn a_later_summary_says_where_everything_stands() {
     ];
     let state = State { head: "0123456789".into(), rounds: 2, findings, ..State::default() };
     let notes = ["Three rounds brought no agreement: a person should look at this.".to_owned()];
-    let frame = Frame { label: Some("since today's budget is used up"), notes: &notes, ..frame(&[]) };
+    let frame = Frame {
+        label: Some("claude-haiku-5-5, since today's budget is used up"),
+        notes: &notes,
+        ..frame(&[])
+    };
     insta::assert_snapshot!(body(&review(), &[], Some(&state), frame));
 }
 

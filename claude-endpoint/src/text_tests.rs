@@ -127,22 +127,6 @@ fn inline_code_cannot_be_left() {
     assert!(!code_span(&token()).contains(&token()));
 }
 
-/// The doors are the only way into a prompt: no other file makes text readable by itself.
-#[test]
-fn prompts_are_made_of_what_passed_a_door() {
-    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = vec![source.join("prompt.rs")];
-    if let Ok(folder) = std::fs::read_dir(source.join("prompt")) {
-        files.extend(folder.map(|entry| entry.unwrap().path()));
-    }
-    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
-        let code = std::fs::read_to_string(file).unwrap();
-        for bypass in ["readable(", "visible("] {
-            assert!(!code.contains(bypass), "{} calls {bypass}…); take a `…_for_model`", file.display());
-        }
-    }
-}
-
 proptest! {
     #[test]
     fn cleaning_never_panics_and_settles(text in "\\PC{0,80}|[`@!<\\[\\-\n~ a]{0,60}|([<>!\\-\\[\\]^:#()\"' \nax1=/`])*") {

@@ -1,11 +1,21 @@
 //! The endpoint from the signed event to the outcome, against the stand-ins.
 
+#[path = "review/agents.rs"]
+mod agents;
 #[path = "review/app.rs"]
 mod app;
+#[path = "review/commands.rs"]
+mod commands;
+#[path = "review/conversation.rs"]
+mod conversation;
 #[path = "review/failures.rs"]
 mod failures;
+#[path = "review/health.rs"]
+mod health;
 #[path = "review/money.rs"]
 mod money;
+#[path = "review/talk.rs"]
+mod talk;
 mod world;
 
 use serde_json::{Value, json};
@@ -50,7 +60,7 @@ async fn one_event_becomes_one_review_one_memory_one_outcome() {
     assert_eq!(reviews.len(), 1);
     assert_eq!((reviews[0].user.login.as_str(), reviews[0].state), (REVIEWER, "COMMENTED"));
     assert_eq!(done["url"], reviews[0].html_url);
-    assert!(reviews[0].body.contains("nobody wrote this") && reviews[0].body.contains("src/lib.rs:1"));
+    assert!(reviews[0].body.contains("src/lib.rs:1"));
     let comments = world.github.comments("acme/shop", 7);
     assert!(comments.iter().all(|comment| comment.body.contains("<!-- ai-relay v1 delivery=d1 ")));
     let places: Vec<_> = comments.iter().map(|c| (c.path.as_str(), c.start_line, c.line)).collect();
@@ -59,12 +69,19 @@ async fn one_event_becomes_one_review_one_memory_one_outcome() {
         [
             ("src/orders.rs", None, Some(43)),
             ("web/cart.js", None, Some(5)),
-            ("web/cart.js", Some(4), Some(7))
+            ("web/cart.js", Some(4), Some(7)),
+            // a finding without a line stands on its file
+            ("src/orders.rs", None, None),
         ]
     );
+    assert!(comments[3].body.contains("nobody wrote this"));
 
     let detail = &done["detail"];
-    assert_eq!(detail["findings"], json!({"total": 5, "inline": 3, "body": 2}));
+    let findings = ["total", "inline", "file", "body", "open"].map(|kind| detail["findings"][kind].as_u64());
+    assert_eq!(findings, [5, 3, 1, 1, 5].map(Some));
+    let statuses = world.github.statuses("acme/shop", &world.scenario.head_sha);
+    let told: Vec<_> = statuses.iter().map(|status| status.state.as_str()).collect();
+    assert_eq!((told, &detail["status"]), (vec!["failure"], &json!("failure")));
     assert_eq!(
         (&detail["reviewer"], &detail["posted"], &detail["head_sha"]),
         (&json!("anthropic"), &json!(true), &json!(world.scenario.head_sha))
@@ -186,7 +203,7 @@ async fn what_wants_no_review_is_skipped_with_the_reason() {
     let mut comment = world.opened("comment");
     comment["event"] = json!("issue_comment");
     comment["subject"] = json!({"kind": "comment", "number": 7, "comment_id": 1, "body": "hi", "author": "ann", "is_pull_request": true});
-    assert_eq!(skipped(comment).await, "`issue_comment` brings no code to review");
+    assert_eq!(skipped(comment).await, "`issue_comment.opened` asks for nothing");
     world.github.update_pull("acme/shop", 7, |pull| pull.draft = true);
     assert!(skipped(world.opened("draft")).await.contains("REVIEW_DRAFTS=true"));
     world.github.update_pull("acme/shop", 7, |pull| pull.open = false);
@@ -261,7 +278,12 @@ async fn a_planted_marker_does_not_stop_a_review() {
     world.post_review_as("ghp_stranger000000000000000000000000000", &stolen).await;
     endpoint.send(&world.synchronized("d2", &fixed)).await;
     assert_eq!(endpoint.outcome("d2").await["state"], "completed");
-    let by_us =
-        world.github.reviews("acme/shop", 7).iter().filter(|review| review.user.login == REVIEWER).count();
-    assert_eq!(by_us, 2);
+    assert_eq!(world.anthropic.requests().len(), 2);
+    let by_us: Vec<_> = world
+        .github
+        .reviews("acme/shop", 7)
+        .into_iter()
+        .filter(|review| review.user.login == REVIEWER)
+        .collect();
+    assert!(by_us[0].body.contains(&format!("Reviewed {}", &fixed.head_sha[..7])), "{}", by_us[0].body);
 }

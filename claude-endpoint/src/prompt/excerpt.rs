@@ -4,7 +4,7 @@ use super::background::{Section, lines};
 use super::patch::{Patch, Place};
 use super::{Issue, background};
 use crate::diff::{Diff, Hunk};
-use crate::text::{quoted_block, readable, shorten, visible};
+use crate::text::{line_for_model, prose_for_model, quoted_block, shorten};
 use crate::verdict::{Finding, Side};
 
 /// Lines on either side of a finding; a whole hunk may be a whole file.
@@ -41,9 +41,9 @@ fn position(hunk: &Hunk, finding: &Finding) -> Option<usize> {
 
 /// An issue and what the memory knows, for a question about it.
 pub fn of_issue(repository: &str, issue: &Issue, memories: &[String]) -> String {
-    let title = visible(&readable(&issue.title));
-    let body = shorten(&readable(&issue.body), LONGEST_BODY);
-    let head = format!("## Issue\n| #{} in {}: {title}\n", issue.number, visible(repository));
-    let memories = Section::new("## Memory", lines(memories.iter().map(|memory| readable(memory))));
+    let title = line_for_model(&issue.title);
+    let body = shorten(&prose_for_model(&issue.body), LONGEST_BODY);
+    let head = format!("## Issue\n| #{} in {}: {title}\n", issue.number, line_for_model(repository));
+    let memories = Section::new("## Memory", lines(memories.iter().map(|memory| prose_for_model(memory))));
     format!("{head}{}\n{}", quoted_block(&body), background::within(&[memories], LONGEST_BODY))
 }

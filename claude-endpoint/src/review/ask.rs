@@ -92,7 +92,7 @@ impl Journey<'_> {
             NotExamined::Nothing(left_out) => return Stop::Finish(ending::nothing_to_review(&left_out)),
             NotExamined::NotAsked(NotAsked::NoReviewer(reason)) => return Stop::NoReviewer(reason),
             NotExamined::NotAsked(NotAsked::OverBudget(reason)) => {
-                return Stop::Finish(ending::skipped(format!("not reviewed: {reason}")));
+                return Stop::Finish(ending::skipped(format!("not reviewed, since {reason}")));
             }
             NotExamined::Ask(ReviewError::Unusable(reason)) => reason,
             NotExamined::Ask(error) => return Stop::Ask(error),

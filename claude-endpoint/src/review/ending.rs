@@ -93,27 +93,40 @@ impl Review {
 
     async fn github_verdict(&self, error: GithubError, attempt: u32) -> Verdict {
         let text = error.to_string();
-        let patience = match &error {
-            GithubError::BadToken(_) => return Verdict::Away { reason: text },
+        match error {
+            GithubError::BadToken(_) => Verdict::Away { reason: text },
             GithubError::RateLimited { retry_after } => {
-                return Verdict::Retry { error: text, after: Some(*retry_after) };
+                Verdict::Retry { error: text, after: Some(retry_after) }
             }
             GithubError::Unavailable(_) if self.github.probe().await.is_err() => {
-                return Verdict::Away { reason: text };
+                Verdict::Away { reason: text }
             }
-            GithubError::Unavailable(_) | GithubError::Broken(..) => u32::MAX,
-            // 422: the head may have moved in this very moment, which the next attempt will see
-            GithubError::NotFound(_) | GithubError::Unprocessable(_) => MOST_REFUSED,
-            GithubError::Unexpected(_) => MOST_UNEXPECTED,
-            GithubError::Forbidden(_) | GithubError::TooLarge => 0,
-        };
-        match error {
-            _ if attempt < patience => Verdict::Retry { error: text, after: None },
+            error if attempt < patience(&error) => Verdict::Retry { error: text, after: None },
             GithubError::NotFound(_) if !self.github.can_post() => {
                 Verdict::Dead { error: format!("{text}; GITHUB_TOKEN is not set") }
             }
             _ => Verdict::Dead { error: text },
         }
+    }
+}
+
+/// Attempts after which a refusal is believed.
+fn patience(error: &GithubError) -> u32 {
+    match error {
+        GithubError::BadToken(_) | GithubError::RateLimited { .. } => u32::MAX,
+        GithubError::Unavailable(_) | GithubError::Broken(..) => u32::MAX,
+        // 422: the head may have moved in this very moment, which the next attempt will see
+        GithubError::NotFound(_) | GithubError::Unprocessable(_) => MOST_REFUSED,
+        GithubError::Unexpected(_) => MOST_UNEXPECTED,
+        GithubError::Forbidden(_) | GithubError::TooLarge => 0,
+    }
+}
+
+/// Why this is the last attempt, if it is.
+pub(super) fn given_up(stop: &Stop, attempt: u32) -> Option<String> {
+    match stop {
+        Stop::Github(error) if attempt >= patience(error) => Some(error.to_string()),
+        stop => final_reason(stop),
     }
 }
 
@@ -246,11 +259,12 @@ fn detail(made: &Made, steps: &Steps) -> Map<String, Value> {
     let detail = json!({
         "reviewer": examined.reviewer,
         "model": examined.model,
-        "model_instead": examined.label,
+        "instead": examined.label,
         "verdict": examined.review.opinion,
         "head_sha": made.head,
         "posted": made.posted.is_some(),
         "provenance": made.provenance,
+        "handed_over": made.handed_over,
         "round": made.state.rounds,
         "findings": {
             "total": made.findings().count(), "inline": inline, "file": on_files,

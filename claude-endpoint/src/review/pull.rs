@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use queue::Finish;
 use shared::event::PullRequest;
+use shared::memory::Trust;
 
 use super::ending::{self, Posting, Stop};
 use super::made::{Made, Topic};
@@ -92,6 +93,7 @@ impl Review {
             None => self.make_head(journey, head).await?,
         };
         self.publish(journey, head, &mut made).await?;
+        self.hand_over(journey, head, &mut made).await?;
         let remembered = self.remember(journey, &made.update).await?;
         let posting = if self.github.can_post() { Posting::Wanted } else { Posting::Impossible };
         Ok((ending::finish(&made, &journey.steps, posting, &remembered), ending::came(&made.state)))
@@ -125,13 +127,18 @@ impl Review {
             return Err(self.halt(journey, head, &context.reviews, &state, reason).await);
         }
         let topic = Topic::of_pull(repository, pr.number, &context.pull);
-        let threads = context.threads.clone();
+        let (threads, is_inside) = (context.threads.clone(), !context.pull.is_cross_repository);
         let inputs = context::inputs(&topic, diff, context, state, self);
         let mut made = tokio::select! {
             made = self.make(journey, &topic, inputs) => made?,
             never = self.pending(repository, &pr.head_sha) => match never {},
         };
         made.note(&project, from, &threads);
+        made.is_inside = is_inside;
+        if head.is_asked_for {
+            // the event is somebody's comment, which tells nothing of whose change it is
+            made.update.trust = Some(Trust::of(None, !is_inside, is_inside));
+        }
         Ok(made)
     }
 

@@ -123,7 +123,8 @@ fn given(dump: &Path) {
     let shell = ["PWD", "OLDPWD", "SHLVL", "_"];
     for line in environment.lines() {
         let (name, value) = line.split_once('=').unwrap();
-        let is_switch = name.starts_with("CLAUDE_CODE_DISABLE_") && value == "1";
+        let is_switch = name.starts_with("CLAUDE_CODE_DISABLE_") && value == "1"
+            || name.starts_with("CLAUDE_CODE_MAX_") && value.parse::<u32>().is_ok();
         assert!(may.contains(&name) || shell.contains(&name) || is_switch, "{line}");
     }
     let all = ["env", "arguments", "stdin", "fd"].map(read).concat();

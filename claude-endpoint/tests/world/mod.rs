@@ -110,6 +110,7 @@ impl World {
                 url: self.github.url(),
                 token: Some(REVIEWER_TOKEN.into()),
                 pacing: Duration::ZERO,
+                status_context: Some("ai-relay".into()),
                 ..GithubSettings::default()
             },
             memory: MemorySettings { url: self.memory.url.parse().unwrap(), token: None },
