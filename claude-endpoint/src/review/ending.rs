@@ -39,7 +39,7 @@ pub(super) enum Stop {
     /// There is nothing more to do.
     Finish(Finish),
     /// This head was reviewed before, and this is what it came to.
-    Already(Finish, Came),
+    Already(Finish, Box<Came>),
     /// It may go better later.
     Retry(String),
     /// It never will.
@@ -152,7 +152,7 @@ pub(super) fn superseded(newer: &str) -> Finish {
 pub(super) fn already(url: String, state: &earlier::State) -> Stop {
     let finish =
         Finish { url: Some(url), ..Finish::new(State::Completed.as_str(), "this head is already reviewed") };
-    Stop::Already(finish, came(state))
+    Stop::Already(finish, Box::new(came(state)))
 }
 
 /// What the status of a reviewed head says: earlier findings that are open count as well.

@@ -36,7 +36,7 @@ impl Review {
     ) -> Result<Finish, Stop> {
         let (mut finish, came) = match result {
             Ok(done) => done,
-            Err(Stop::Already(finish, came)) => (finish, came),
+            Err(Stop::Already(finish, came)) => (finish, *came),
             Err(Stop::Finish(finish)) => {
                 let came = came_to(&finish);
                 (finish, came)
