@@ -1,4 +1,5 @@
 //! Reviews that the running endpoint recorded, made again by the program: offline, without keys and settings.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
 
 mod world;
 

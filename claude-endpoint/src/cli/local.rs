@@ -157,9 +157,9 @@ fn ends(range: &str) -> anyhow::Result<(&str, &str)> {
         .split_once("...")
         .or_else(|| range.split_once(".."))
         .with_context(|| format!("`{range}` is no range of commits: write it as A..B, such as main..HEAD"))?;
-    let named = |end| match end {
-        "" => HEAD,
-        end => end,
-    };
     Ok((named(base), named(head)))
+}
+
+fn named(end: &str) -> &str {
+    if end.is_empty() { HEAD } else { end }
 }
