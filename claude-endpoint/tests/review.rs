@@ -4,8 +4,18 @@
 mod app;
 #[path = "review/failures.rs"]
 mod failures;
+#[path = "review/heads.rs"]
+mod heads;
 #[path = "review/money.rs"]
 mod money;
+#[path = "review/once.rs"]
+mod once;
+#[path = "review/rounds.rs"]
+mod rounds;
+#[path = "review/settings.rs"]
+mod settings;
+#[path = "review/statuses.rs"]
+mod statuses;
 mod world;
 
 use serde_json::{Value, json};

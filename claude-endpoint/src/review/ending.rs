@@ -93,28 +93,40 @@ impl Review {
 
     async fn github_verdict(&self, error: GithubError, attempt: u32) -> Verdict {
         let text = error.to_string();
-        let patience = match &error {
-            GithubError::BadToken(_) => return Verdict::Away { reason: text },
+        match error {
+            GithubError::BadToken(_) => Verdict::Away { reason: text },
             GithubError::RateLimited { retry_after } => {
-                return Verdict::Retry { error: text, after: Some(*retry_after) };
+                Verdict::Retry { error: text, after: Some(retry_after) }
             }
             GithubError::Unavailable(_) if self.github.probe().await.is_err() => {
-                return Verdict::Away { reason: text };
+                Verdict::Away { reason: text }
             }
-            GithubError::Unavailable(_) | GithubError::Broken(..) => u32::MAX,
-            // 422: the head may have moved in this very moment, which the next attempt will see
-            GithubError::NotFound(_) | GithubError::Unprocessable(_) => MOST_REFUSED,
-            GithubError::Unexpected(_) => MOST_UNEXPECTED,
-            GithubError::Forbidden(_) | GithubError::TooLarge => 0,
-        };
-        match error {
-            _ if attempt < patience => Verdict::Retry { error: text, after: None },
+            _ if attempt < patience(&error) => Verdict::Retry { error: text, after: None },
             GithubError::NotFound(_) if !self.github.can_post() => {
                 Verdict::Dead { error: format!("{text}; GITHUB_TOKEN is not set") }
             }
             _ => Verdict::Dead { error: text },
         }
     }
+}
+
+/// Attempts until an error of GitHub's is believed.
+fn patience(error: &GithubError) -> u32 {
+    match error {
+        GithubError::BadToken(_)
+        | GithubError::RateLimited { .. }
+        | GithubError::Unavailable(_)
+        | GithubError::Broken(..) => u32::MAX,
+        // 422: the head may have moved in this very moment, which the next attempt will see
+        GithubError::NotFound(_) | GithubError::Unprocessable(_) => MOST_REFUSED,
+        GithubError::Unexpected(_) => MOST_UNEXPECTED,
+        GithubError::Forbidden(_) | GithubError::TooLarge => 0,
+    }
+}
+
+/// Whether what failed beside a review is worth another attempt, of which there are not many for that.
+pub(super) fn may_pass(error: &GithubError, attempt: u32) -> bool {
+    patience(error) == u32::MAX && attempt < MOST_REFUSED
 }
 
 /// The end of an event, counted.
@@ -139,19 +151,24 @@ pub(super) fn superseded(newer: &str) -> Finish {
 pub(super) fn already(url: String, state: &earlier::State) -> Stop {
     let finish =
         Finish { url: Some(url), ..Finish::new(State::Completed.as_str(), "this head is already reviewed") };
-    Stop::Already(finish, came(state))
+    Stop::Already(finish, came(state, &Remembered::Told))
 }
 
 /// What the status of a reviewed head says: earlier findings that are open count as well.
-pub(super) fn came(state: &earlier::State) -> Came {
+pub(super) fn came(state: &earlier::State, remembered: &Remembered) -> Came {
     let open = state.open().map(|told| told.severity).sum();
-    Came::Reviewed { open, gaps: state.gaps, lacking: vec![] }
+    let lacking = match remembered {
+        Remembered::Told | Remembered::Queued => vec![],
+        Remembered::Refused(_) => vec!["not remembered".to_owned()],
+    };
+    Came::Reviewed { open, gaps: state.gaps, lacking }
 }
 
 /// Why there will be no review, where trying again would not help.
-pub(super) fn final_reason(stop: &Stop) -> Option<String> {
+pub(super) fn final_reason(stop: &Stop, attempt: u32) -> Option<String> {
     match stop {
         Stop::Dead(reason) => Some(reason.clone()),
+        Stop::Github(error) if attempt >= patience(error) => Some(error.to_string()),
         Stop::Ask(error @ (ReviewError::NoReview(_) | ReviewError::TooLarge(_))) => Some(error.to_string()),
         _ => None,
     }

@@ -91,10 +91,14 @@ impl Review {
             Some(made) => made,
             None => self.make_head(journey, head).await?,
         };
+        journey.wishes = made.wishes;
         self.publish(journey, head, &mut made).await?;
         let remembered = self.remember(journey, &made.update).await?;
         let posting = if self.github.can_post() { Posting::Wanted } else { Posting::Impossible };
-        Ok((ending::finish(&made, &journey.steps, posting, &remembered), ending::came(&made.state)))
+        Ok((
+            ending::finish(&made, &journey.steps, posting, &remembered),
+            ending::came(&made.state, &remembered),
+        ))
     }
 
     async fn make_head(&self, journey: &mut Journey<'_>, head: Head<'_>) -> Result<Made, Stop> {
@@ -108,7 +112,11 @@ impl Review {
         let mut state = self.earlier(repository, pr.number, &context);
         let settings = context.rules.iter().find(|rule| rule.path == crate::project::SETTINGS);
         let project = settings.map(|rule| Project::read(&rule.text)).unwrap_or_default();
-        self.wanted(journey, Stand::from(&context.pull), head, &project)?;
+        journey.wishes = project.wishes();
+        self.wanted(journey, Stand::from(&context.pull), head)?;
+        if project.is_off && !head.is_asked_for {
+            return Err(Stop::Finish(ending::skipped("the project's .ai-relay.toml switches reviews off")));
+        }
         if let Some(url) = self.reviewed_before(journey, head, &context.reviews) {
             return Err(ending::already(url, &state));
         }
@@ -141,17 +149,14 @@ impl Review {
         journey: &Journey<'_>,
         pull: Stand<'_>,
         Head { pr, is_asked_for }: Head<'_>,
-        project: &Project,
     ) -> Result<(), Stop> {
-        let drafts = is_asked_for || project.drafts.unwrap_or(self.limits.drafts);
+        let drafts = is_asked_for || journey.wishes.drafts.unwrap_or(self.limits.drafts);
         let finish = if pull.head_sha != pr.head_sha {
             ending::superseded(pull.head_sha)
         } else if !pull.open {
             ending::skipped("the pull request is closed")
         } else if pull.draft && !drafts {
             ending::skipped("the pull request is a draft; REVIEW_DRAFTS=true reviews drafts too")
-        } else if project.is_off && !is_asked_for {
-            ending::skipped("the project's .ai-relay.toml switches reviews off")
         } else {
             return Ok(());
         };
