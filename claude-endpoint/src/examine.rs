@@ -236,9 +236,13 @@ pub async fn examine(desk: &Desk, errand: &Errand<'_>, inputs: &Inputs) -> Resul
         false => (sifted.news, None),
     };
     let anchored = anchor::anchor(&inputs.diff, news);
+    let mut fixed = inputs.state.gone(&inputs.diff, |path| inputs.text(path));
+    fixed.retain(|&index| {
+        inputs.state.findings.get(index).is_some_and(|told| !sifted.again.contains(&told.fingerprint))
+    });
     Ok(Examined {
         told: sift::told_all(&inputs.diff, &anchored),
-        fixed: inputs.state.gone(&inputs.diff, |path| inputs.text(path)),
+        fixed,
         hunks: seen(&shown.diff, &composed.left_out),
         questions: composed.prompts.len(),
         overhead: composed.overhead,

@@ -140,6 +140,7 @@ impl Review {
             never = self.pending(repository, &pr.head_sha) => match never {},
         };
         made.note(&project, from, &threads);
+        journey.keep(Some(&mut made)).await?;
         Ok(made)
     }
 
