@@ -52,11 +52,23 @@ pub struct Told {
     pub title: String,
     /// Where it stands.
     pub standing: Standing,
+    /// Whether it stands on a line of the diff, by which it can be missed; else it is about a file or the whole change.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub is_anchored: bool,
     /// Whether it has a comment of its own; else it stands in the summary.
     pub has_comment: bool,
     /// That comment, once GitHub has shown it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// Where a finding stands.
@@ -136,7 +148,21 @@ impl State {
     /// whole text where it is at hand.
     pub fn gone<'a>(&self, diff: &Diff, text: impl Fn(&str) -> Option<&'a str>) -> Vec<usize> {
         let open = self.findings.iter().enumerate().filter(|(_, told)| told.standing == Standing::Open);
-        open.filter(|(_, told)| !is_there(told, diff, &text)).map(|(index, _)| index).collect()
+        let is_gone = |told: &Told| match told.is_anchored {
+            true => !is_there(told, diff, &text),
+            false => !self.may_be_there(told, diff),
+        };
+        open.filter(|(_, told)| is_gone(told)).map(|(index, _)| index).collect()
+    }
+
+    /// What stands on no line is believed to be there as long as a place of its file is as it was; a finding about no file
+    /// of the change, as long as any is.
+    fn may_be_there(&self, told: &Told, diff: &Diff) -> bool {
+        let is_kept = |file: &File| file.hunks.iter().any(|hunk| self.is_reviewed(HunkId::new(file, hunk)));
+        match diff.files.iter().find(|file| file.path() == told.path) {
+            Some(file) => file.hunks.is_empty() || is_kept(file),
+            None => diff.unlisted > 0 || (!told.has_comment && diff.files.iter().any(is_kept)),
+        }
     }
 
     /// The head `head` was reviewed: `fixed` are gone, `new` are told, and `hunks` need no second review.
@@ -205,6 +231,7 @@ mod tests {
             side: Side::Right,
             title: line.to_owned(),
             standing: Standing::Open,
+            is_anchored: true,
             has_comment: url.is_some(),
             url: url.map(str::to_owned),
         }
@@ -289,6 +316,18 @@ mod tests {
         let print = |line| [Fingerprint::new(Place::new("x.rs", line, None), "rule", Category::Bug)];
         assert!(state.known(&print("let third = 3;")).is_none());
         assert!(state.known(&print("  let  first = 1;")).is_some());
+    }
+
+    #[test]
+    fn what_stands_on_no_line_is_there_as_long_as_its_file_is_as_it_was() {
+        let diff = diff::parse(DIFF).unwrap();
+        let loose = |path: &str, url| Told { is_anchored: false, ..told(path, "nobody wrote this", url) };
+        let findings =
+            vec![loose("x.rs", Some("on the file")), loose("other.rs", None), loose("gone.rs", Some("u"))];
+        let mut state = State { findings, ..State::default() };
+        assert_eq!(state.gone(&diff, |_| None), [0, 1, 2], "all of the change is another");
+        state.hunks = [HunkId::new(&diff.files[0], &diff.files[0].hunks[0])].into();
+        assert_eq!(state.gone(&diff, |_| None), [2], "its file is not part of the change any more");
     }
 
     #[test]

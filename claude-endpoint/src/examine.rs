@@ -225,7 +225,7 @@ pub async fn examine(desk: &Desk, errand: &Errand<'_>, inputs: &Inputs) -> Resul
     };
     let Asked { mut review, composed, chosen, model, usage } = asked;
     let asked = milliseconds(started);
-    let sifted = sift(&inputs.diff, &inputs.state, std::mem::take(&mut review.findings));
+    let sifted = sift(&shown.diff, &shown.state, std::mem::take(&mut review.findings));
     let started = Instant::now();
     let (news, second_look) = match inputs.limits.second_look && !sifted.news.is_empty() {
         true => {
@@ -237,9 +237,13 @@ pub async fn examine(desk: &Desk, errand: &Errand<'_>, inputs: &Inputs) -> Resul
     };
     // quoted is what was shown, and what is known by its fingerprint is looked for in that
     let anchored = anchor::anchor(&shown.diff, news);
+    let mut fixed = shown.state.gone(&shown.diff, |path| shown.text(path));
+    fixed.retain(|&index| {
+        shown.state.findings.get(index).is_some_and(|told| !sifted.again.contains(&told.fingerprint))
+    });
     Ok(Examined {
         told: sift::told_all(&shown.diff, &anchored),
-        fixed: shown.state.gone(&shown.diff, |path| shown.text(path)),
+        fixed,
         hunks: seen(&shown.diff, &composed.left_out),
         questions: composed.prompts.len(),
         overhead: composed.overhead,

@@ -17,6 +17,8 @@ pub struct Sifted {
     pub news: Vec<Finding>,
     /// Told before, dismissed ones included; or twice in this answer.
     pub repeated: usize,
+    /// What was told before and is found again: it is not fixed.
+    pub again: Vec<Fingerprint>,
     /// About a changed place that an earlier review has seen as it is.
     pub settled: usize,
 }
@@ -27,8 +29,10 @@ pub fn sift(diff: &Diff, state: &State, findings: Vec<Finding>) -> Sifted {
     let mut told: Vec<Fingerprint> = Vec::new();
     for finding in findings {
         let found = Found::of(diff, &finding);
-        let is_repeated = state.known(&found.prints).is_some()
-            || told.iter().any(|told| found.prints.iter().any(|print| print.is_same(told)));
+        let known = state.known(&found.prints);
+        sifted.again.extend(known.map(|told| told.fingerprint.clone()));
+        let is_repeated =
+            known.is_some() || told.iter().any(|told| found.prints.iter().any(|print| print.is_same(told)));
         if is_repeated {
             sifted.repeated += 1;
         } else if found.hunk.is_some_and(|hunk| state.is_reviewed(hunk)) {
@@ -109,7 +113,8 @@ pub fn told_inline(diff: &Diff, comment: &InlineComment) -> Told {
 /// What a finding without a line tells; `has_comment` if it becomes a comment on its file.
 pub fn told_kept(kept: &Kept, has_comment: bool) -> Told {
     let finding = &kept.finding;
-    told(finding, of_quote(finding), &finding.path, finding.line, finding.side, has_comment)
+    let told = told(finding, of_quote(finding), &finding.path, finding.line, finding.side, has_comment);
+    Told { is_anchored: false, ..told }
 }
 
 /// Everything that is told.
@@ -136,6 +141,7 @@ fn told(
         side,
         title: shorten(&finding.title, LONGEST_TITLE),
         standing: Standing::Open,
+        is_anchored: true,
         has_comment,
         url: None,
     }

@@ -40,6 +40,7 @@ fn told(line: u32, title: &str, standing: Standing, url: Option<&str>) -> Told {
         side: Side::Right,
         title: title.into(),
         standing,
+        is_anchored: true,
         has_comment: url.is_some(),
         url: url.map(str::to_owned),
     }

@@ -20,7 +20,7 @@ const UNTRUSTED: &str = "(untrusted, from a fork)";
 const MOST_PAID: u32 = 4;
 
 impl Review {
-    /// Reviews the change with what is known about it, and keeps the result.
+    /// Reviews the change with what is known about it. The result is to be kept as soon as it is complete.
     pub(super) async fn make(
         &self,
         journey: &mut Journey<'_>,
@@ -49,7 +49,6 @@ impl Review {
         self.desk.record(delivery, RESULT, &examined).await;
         let mut made = Made::new(journey.event, topic, &inputs, examined);
         made.recall_error = recall_error;
-        journey.keep(Some(&mut made)).await?;
         Ok(made)
     }
 

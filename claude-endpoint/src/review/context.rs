@@ -61,9 +61,16 @@ impl Review {
     }
 }
 
+/// In place of the side, for what stands on a file and no line of it.
+const FILE: &str = "F";
+
 /// What the marker of a finding's comment carries.
 pub(super) fn note(told: &Told) -> String {
-    let side = if told.side == Side::Left { 'L' } else { 'R' };
+    let side = match (told.is_anchored, told.side) {
+        (false, _) => FILE,
+        (true, Side::Left) => "L",
+        (true, Side::Right) => "R",
+    };
     format!("{}:{}:{side}", told.fingerprint, told.severity)
 }
 
@@ -82,6 +89,7 @@ fn seen(thread: &Thread, note: &str) -> Option<Seen> {
             side: if side == "L" { Side::Left } else { Side::Right },
             title: headline(&first.body),
             standing: Standing::Open,
+            is_anchored: side != FILE,
             has_comment: true,
             url: Some(first.url.clone()),
         },

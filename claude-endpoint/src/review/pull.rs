@@ -145,6 +145,7 @@ impl Review {
             // the event is somebody's comment, which tells nothing of whose change it is
             made.update.trust = Some(Trust::of(None, !is_inside, is_inside));
         }
+        journey.keep(Some(&mut made)).await?;
         Ok(made)
     }
 

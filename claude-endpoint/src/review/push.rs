@@ -80,7 +80,9 @@ impl Review {
             payload.commits.into_iter().map(|commit| Commit { sha: commit.id, message: commit.message });
         let background = Background { commits: commits.collect(), ..Background::default() };
         let inputs = topic.inputs(diff, background, State::default(), None, self.extent());
-        self.make(journey, &topic, inputs).await
+        let mut made = self.make(journey, &topic, inputs).await?;
+        journey.keep(Some(&mut made)).await?;
+        Ok(made)
     }
 
     /// Comments on the newest commit, unless the comment is there already.
