@@ -91,19 +91,23 @@ impl Seen {
 impl State {
     /// Brings in what GitHub shows of our comments. One that has disappeared was deleted by a person.
     pub fn see(&mut self, seen: &[Seen]) {
-        for told in self.findings.iter_mut().filter(|told| told.has_comment) {
-            let at = seen.iter().find(|seen| seen.told.fingerprint == told.fingerprint);
+        // what came back after it was fixed has two threads: each finding has its own
+        let mut taken: BTreeSet<Option<String>> = self.findings.iter().map(|told| told.url.clone()).collect();
+        for told in self.findings.iter_mut().rev().filter(|told| told.has_comment) {
+            let at = seen.iter().rev().find(|seen| match &told.url {
+                Some(_) => seen.told.url == told.url,
+                None => seen.told.fingerprint == told.fingerprint && !taken.contains(&seen.told.url),
+            });
             told.url = at.and_then(|seen| seen.told.url.clone());
+            taken.insert(told.url.clone());
             if told.standing == Standing::Open && at.is_none_or(Seen::is_dismissed) {
                 told.standing = Standing::Dismissed;
             }
         }
         // posted before the summary could be updated, or the summary is gone
-        for new in seen {
-            if !self.findings.iter().any(|told| told.fingerprint == new.told.fingerprint) {
-                let standing = if new.is_dismissed() { Standing::Dismissed } else { Standing::Open };
-                self.findings.push(Told { standing, ..new.told.clone() });
-            }
+        for new in seen.iter().filter(|new| !taken.contains(&new.told.url)) {
+            let standing = if new.is_dismissed() { Standing::Dismissed } else { Standing::Open };
+            self.findings.push(Told { standing, ..new.told.clone() });
         }
     }
 
@@ -163,7 +167,8 @@ fn is_there<'a>(told: &Told, diff: &Diff, text: impl Fn(&str) -> Option<&'a str>
     let named = |path: &Option<String>| path.as_deref() == Some(&told.path);
     let renamed = || diff.files.iter().find(|file| named(&file.old_path));
     let Some(file) = diff.files.iter().find(|file| named(&file.new_path)).or_else(renamed) else {
-        return false;
+        // it may be one of those that GitHub does not list
+        return diff.unlisted > 0;
     };
     let place = told.fingerprint.place();
     if !place.is_telling() {
@@ -236,6 +241,33 @@ mod tests {
             seen(&lost, false, false),
         ]);
         assert_eq!(state, before, "and looking again changes nothing");
+    }
+
+    #[test]
+    fn a_finding_that_came_back_has_a_thread_of_its_own() {
+        let old = Told { standing: Standing::Fixed, ..told("x.rs", "let first = 1;", Some("old")) };
+        let new = Told { standing: Standing::Open, url: None, ..old.clone() };
+        let at =
+            |url: &str, is_resolved| seen(&Told { url: Some(url.into()), ..new.clone() }, is_resolved, false);
+        let mut state = State { findings: vec![old.clone(), new.clone()], ..State::default() };
+        let threads = [at("old", true), at("new", false)];
+        state.see(&threads);
+        assert_eq!(standings(&state), [Standing::Fixed, Standing::Open]);
+        assert_eq!(state.findings[1].url.as_deref(), Some("new"));
+        let mut state = State { findings: vec![old], ..State::default() };
+        state.see(&threads);
+        assert_eq!(standings(&state), [Standing::Fixed, Standing::Open], "posted before a crash");
+        state.see(&[at("old", true), at("new", true)]);
+        assert_eq!(standings(&state), [Standing::Fixed, Standing::Dismissed]);
+    }
+
+    #[test]
+    fn a_file_that_github_does_not_list_is_not_gone() {
+        let mut diff = diff::parse(DIFF).unwrap();
+        let state = State { findings: vec![told("other.rs", "let x = 10;", None)], ..State::default() };
+        assert_eq!(state.gone(&diff, |_| None), [0]);
+        diff.unlisted = 1;
+        assert!(state.gone(&diff, |_| None).is_empty());
     }
 
     #[test]

@@ -58,10 +58,16 @@ fn budget(today: Today) -> Check {
     check.observed(cents, "USD today")
 }
 
+/// Whether an event could be stored now.
+pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, ApiError> {
+    inbox::answers::ready(&app.queue).await
+}
+
 #[cfg(test)]
 mod tests {
     use shared::health::Status;
 
+    use super::OverBudget::{Cheaper, Ollama, Skip};
     use super::*;
     use crate::ledger::Sum;
 
@@ -72,7 +78,6 @@ mod tests {
             let check = budget(Today { total, budget_usd, over });
             (check.status, check.output.unwrap_or_default())
         };
-        use OverBudget::{Cheaper, Ollama, Skip};
         assert_eq!(check(99.0, None, Cheaper).0, Status::Pass);
         assert_eq!(check(3.99, Some(5.0), Skip).0, Status::Pass);
         let (status, output) = check(4.0, Some(5.0), Cheaper);
@@ -83,9 +88,4 @@ mod tests {
         assert!(check(5.0, Some(5.0), Ollama).1.contains("until midnight UTC Ollama is asked"));
         assert!(check(5.0, Some(5.0), Skip).1.contains("used up: until midnight UTC nobody is asked"));
     }
-}
-
-/// Whether an event could be stored now.
-pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, ApiError> {
-    inbox::answers::ready(&app.queue).await
 }

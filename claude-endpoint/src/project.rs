@@ -3,7 +3,7 @@
 //! All of it is read from the base branch: a pull request must not change the rules by which it is judged.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::status::Threshold;
 
@@ -27,6 +27,15 @@ pub struct Project {
     /// What could not be understood, for people.
     pub trouble: Option<String>,
     ignored: GlobSet,
+}
+
+/// What a project wants otherwise than the service is configured, as far as it matters after the review is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wishes {
+    /// See [`Project::drafts`].
+    pub drafts: Option<bool>,
+    /// See [`Project::fail_on`].
+    pub fail_on: Option<Threshold>,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +84,11 @@ impl Project {
             trouble: None,
             ignored: ignored.build().map_err(|error| error.to_string())?,
         })
+    }
+
+    /// What has to be known after the review is made, too.
+    pub fn wishes(&self) -> Wishes {
+        Wishes { drafts: self.drafts, fail_on: self.fail_on }
     }
 
     /// Whether the project wants no review of this file.

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use queue::{Finish, Handler, Lease, Queue, Verdict};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use shared::event::{Envelope, Subject};
 use shared::memory::Update;
 use shared::trace::{self, TraceParent};
@@ -20,6 +21,7 @@ use crate::desk::Desk;
 use crate::github::Github;
 use crate::marker::Marker;
 use crate::memory::Memory;
+use crate::project::Wishes;
 use crate::{remember, second_look};
 
 mod ask;
@@ -61,6 +63,8 @@ struct Journey<'a> {
     steps: Steps,
     /// Answers that were paid for and of no use, in all attempts.
     paid: u32,
+    /// What the project wants otherwise than the service is configured, once it is known.
+    wishes: Wishes,
 }
 
 impl Review {
@@ -96,7 +100,14 @@ impl Review {
         };
         let steps = Steps::new(&event.id, &repository.full_name);
         let Progress { paid, made } = progress(lease);
-        let mut journey = Journey { lease, event: &event, repository: &repository.full_name, steps, paid };
+        let mut journey = Journey {
+            lease,
+            event: &event,
+            repository: &repository.full_name,
+            steps,
+            paid,
+            wishes: Wishes::default(),
+        };
         match &event.subject {
             Subject::PullRequest(pr) => self.pull_request(&mut journey, pr, made).await,
             Subject::Push(push) => self.push(&mut journey, push, &repository.default_branch, made).await,
@@ -121,10 +132,15 @@ impl Review {
     }
 }
 
-/// What an earlier attempt left behind.
+/// What an earlier attempt left behind. Of one by another release perhaps only what was paid can be read; the review is
+/// then made anew, and what is posted already is found by its markers.
 fn progress<M: DeserializeOwned>(lease: &Lease) -> Progress<M> {
-    let kept = lease.job().checkpoint.as_deref();
-    kept.and_then(|kept| serde_json::from_slice(kept).ok()).unwrap_or_default()
+    kept(lease.job().checkpoint.as_deref().unwrap_or_default())
+}
+
+fn kept<M: DeserializeOwned>(checkpoint: &[u8]) -> Progress<M> {
+    let Progress { paid, made }: Progress<Value> = serde_json::from_slice(checkpoint).unwrap_or_default();
+    Progress { paid, made: made.and_then(|made| serde_json::from_value(made).ok()) }
 }
 
 impl Journey<'_> {
@@ -156,5 +172,22 @@ impl Handler for Review {
 
     async fn probe(&self) -> bool {
         self.desk.reviewers().is_back().await && self.github.probe().await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_of_another_release_is_not_guessed_at() {
+        let other =
+            br#"{"paid": 2, "made": {"repository": "o/r", "head": "abc", "review": {"findings": []}}}"#;
+        let Progress { paid, made } = kept::<Made>(other);
+        assert_eq!((paid, made.is_none()), (2, true));
+        for garbage in ["", "[]", "{}", "\u{0}", r#"{"paid": -1}"#, r#"{"made": {"posted": true}}"#] {
+            let Progress { paid, made } = kept::<Made>(garbage.as_bytes());
+            assert_eq!((paid, made.is_none()), (0, true), "{garbage}");
+        }
     }
 }

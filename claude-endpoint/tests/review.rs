@@ -10,10 +10,20 @@ mod commands;
 mod conversation;
 #[path = "review/failures.rs"]
 mod failures;
+#[path = "review/heads.rs"]
+mod heads;
 #[path = "review/health.rs"]
 mod health;
 #[path = "review/money.rs"]
 mod money;
+#[path = "review/once.rs"]
+mod once;
+#[path = "review/rounds.rs"]
+mod rounds;
+#[path = "review/settings.rs"]
+mod settings;
+#[path = "review/statuses.rs"]
+mod statuses;
 #[path = "review/talk.rs"]
 mod talk;
 mod world;

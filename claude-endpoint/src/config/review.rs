@@ -33,6 +33,9 @@ pub(super) struct ReviewArgs {
     resolve_fixed: bool,
 }
 
+/// A review that takes longer is announced. One that is quicker, or is skipped, needs no announcement, and costs no call.
+const ANNOUNCED_AFTER: Duration = Duration::from_secs(3);
+
 /// How reviews are made.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -54,6 +57,8 @@ pub struct Limits {
     pub resolve_fixed: bool,
     /// The least severity of an open finding with which the status is a failure.
     pub fail_on: Threshold,
+    /// After how long a review that is being made is announced by a pending status.
+    pub announced_after: Duration,
 }
 
 impl ReviewArgs {
@@ -74,6 +79,7 @@ impl ReviewArgs {
             agent_rounds: self.agent_rounds,
             resolve_fixed: self.resolve_fixed,
             fail_on,
+            announced_after: ANNOUNCED_AFTER,
         })
     }
 }

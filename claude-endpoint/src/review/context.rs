@@ -6,7 +6,7 @@ use crate::diff::Diff;
 use crate::earlier::{Seen, Standing, State, Told};
 use crate::examine::Inputs;
 use crate::github::{Context, GithubError, OwnReview, Thread, Want};
-use crate::project::{RULES, SETTINGS};
+use crate::project::{Project, RULES, SETTINGS};
 use crate::prompt::{Background, Text};
 use crate::summary;
 use crate::verdict::{Severity, Side};
@@ -100,10 +100,20 @@ fn headline(body: &str) -> String {
 pub(super) fn inputs(topic: &Topic, diff: Diff, context: Context, state: State, review: &Review) -> Inputs {
     let Context { commits, issues, rules, files, .. } = context;
     let (settings, rules): (Vec<Text>, Vec<Text>) = rules.into_iter().partition(|rule| rule.path == SETTINGS);
-    let told = |told: &Told| format!("{}:{} ({}): {}", told.path, told.line, told.severity, told.title);
+    let settings = settings.into_iter().next().map(|file| file.text);
+    // what the project's settings ask to look for comes first: it is meant for this reader
+    let asked = settings.as_deref().and_then(|text| Project::read(text).instructions);
+    let asked = asked.map(|text| Text { path: SETTINGS.to_owned(), text });
+    let rules = asked.into_iter().chain(rules).collect();
+    let told = |told: &Told| {
+        let Told { path, line, severity, title, .. } = told;
+        // of a place that has moved GitHub tells no line
+        let line = if *line == 0 { String::new() } else { format!(":{line}") };
+        format!("{path}{line} ({severity}): {title}")
+    };
     let unsettled = state.findings.iter().filter(|told| told.standing != Standing::Fixed);
     let earlier = unsettled.map(told).collect();
     let issues = issues.into_iter().map(Into::into).collect();
     let background = Background { rules, files, commits, issues, memories: vec![], earlier };
-    topic.inputs(diff, background, state, settings.into_iter().next().map(|file| file.text), review.extent())
+    topic.inputs(diff, background, state, settings, review.extent())
 }

@@ -39,7 +39,7 @@ pub(super) enum Stop {
     /// There is nothing more to do.
     Finish(Finish),
     /// This head was reviewed before, and this is what it came to.
-    Already(Finish, Box<Came>),
+    Already(Box<Finish>, Came),
     /// It may go better later.
     Retry(String),
     /// It never will.
@@ -61,7 +61,8 @@ impl From<GithubError> for Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Finish(finish) | Self::Already(finish, _) => f.write_str(&finish.summary),
+            Self::Finish(finish) => f.write_str(&finish.summary),
+            Self::Already(finish, _) => f.write_str(&finish.summary),
             Self::Retry(text) | Self::Dead(text) | Self::NoReviewer(text) => f.write_str(text),
             Self::Github(error) => error.fmt(f),
             Self::Ask(error) => error.fmt(f),
@@ -74,7 +75,8 @@ impl Review {
     /// attempt, so that a single bad pull request cannot hold up the others.
     pub(super) async fn verdict(&self, stop: Stop, attempt: u32) -> Verdict {
         match stop {
-            Stop::Finish(finish) | Stop::Already(finish, _) => done(finish),
+            Stop::Finish(finish) => done(finish),
+            Stop::Already(finish, _) => done(*finish),
             Stop::Retry(error) => Verdict::Retry { error, after: None },
             Stop::Dead(error) => Verdict::Dead { error },
             Stop::NoReviewer(reason) => Verdict::Away { reason },
@@ -110,11 +112,13 @@ impl Review {
     }
 }
 
-/// Attempts after which a refusal is believed.
+/// Attempts until an error of GitHub's is believed.
 fn patience(error: &GithubError) -> u32 {
     match error {
-        GithubError::BadToken(_) | GithubError::RateLimited { .. } => u32::MAX,
-        GithubError::Unavailable(_) | GithubError::Broken(..) => u32::MAX,
+        GithubError::BadToken(_)
+        | GithubError::RateLimited { .. }
+        | GithubError::Unavailable(_)
+        | GithubError::Broken(..) => u32::MAX,
         // 422: the head may have moved in this very moment, which the next attempt will see
         GithubError::NotFound(_) | GithubError::Unprocessable(_) => MOST_REFUSED,
         GithubError::Unexpected(_) => MOST_UNEXPECTED,
@@ -122,12 +126,9 @@ fn patience(error: &GithubError) -> u32 {
     }
 }
 
-/// Why this is the last attempt, if it is.
-pub(super) fn given_up(stop: &Stop, attempt: u32) -> Option<String> {
-    match stop {
-        Stop::Github(error) if attempt >= patience(error) => Some(error.to_string()),
-        stop => final_reason(stop),
-    }
+/// Whether what failed beside a review is worth another attempt, of which there are not many for that.
+pub(super) fn may_pass(error: &GithubError, attempt: u32) -> bool {
+    patience(error) == u32::MAX && attempt < MOST_REFUSED
 }
 
 /// The end of an event, counted.
@@ -141,6 +142,13 @@ pub(super) fn skipped(reason: impl Into<String>) -> Finish {
     Finish::new(State::Skipped.as_str(), reason)
 }
 
+/// A head that nobody wants reviewed, which its status need not say.
+pub(super) fn unwanted(reason: impl Into<String>) -> Finish {
+    let mut finish = skipped(reason);
+    finish.detail.insert("status".to_owned(), "none wanted".into());
+    finish
+}
+
 pub(super) fn superseded(newer: &str) -> Finish {
     let short = newer.get(..7).unwrap_or(newer);
     let mut finish =
@@ -152,19 +160,24 @@ pub(super) fn superseded(newer: &str) -> Finish {
 pub(super) fn already(url: String, state: &earlier::State) -> Stop {
     let finish =
         Finish { url: Some(url), ..Finish::new(State::Completed.as_str(), "this head is already reviewed") };
-    Stop::Already(finish, Box::new(came(state)))
+    Stop::Already(Box::new(finish), came(state, &Remembered::Told))
 }
 
 /// What the status of a reviewed head says: earlier findings that are open count as well.
-pub(super) fn came(state: &earlier::State) -> Came {
+pub(super) fn came(state: &earlier::State, remembered: &Remembered) -> Came {
     let open = state.open().map(|told| told.severity).sum();
-    Came::Reviewed { open, gaps: state.gaps, lacking: vec![] }
+    let lacking = match remembered {
+        Remembered::Told | Remembered::Queued => vec![],
+        Remembered::Refused(_) => vec!["not remembered".to_owned()],
+    };
+    Came::Reviewed { open, gaps: state.gaps, lacking }
 }
 
 /// Why there will be no review, where trying again would not help.
-pub(super) fn final_reason(stop: &Stop) -> Option<String> {
+pub(super) fn final_reason(stop: &Stop, attempt: u32) -> Option<String> {
     match stop {
         Stop::Dead(reason) => Some(reason.clone()),
+        Stop::Github(error) if attempt >= patience(error) => Some(error.to_string()),
         Stop::Ask(error @ (ReviewError::NoReview(_) | ReviewError::TooLarge(_))) => Some(error.to_string()),
         _ => None,
     }

@@ -11,7 +11,7 @@ use crate::diff::Diff;
 use crate::earlier::{Standing, State, Told};
 use crate::examine::{Examined, Extent, Inputs};
 use crate::github::{Pull, Thread};
-use crate::project::Project;
+use crate::project::{Project, Wishes};
 use crate::prompt::{Background, LeftOut};
 use crate::provenance::{self, Provenance};
 use crate::status::Threshold;
@@ -149,6 +149,8 @@ pub(super) struct Made {
     /// The comment that asks Jules to fix what is open, or why there is none.
     #[serde(default)]
     pub(super) handed_over: Option<String>,
+    /// What the project wants.
+    pub(super) wishes: Wishes,
     /// What the summary says beside the review.
     pub(super) notes: Vec<String>,
     /// What the memory is told.
@@ -161,9 +163,11 @@ pub(super) struct Made {
     pub(super) files_begun: bool,
     /// How many of them are there.
     pub(super) files_told: usize,
-    /// Threads whose finding is fixed.
+    /// Threads whose finding is fixed; their first comments' addresses until the threads are looked at.
     pub(super) to_resolve: Vec<String>,
     pub(super) resolved: usize,
+    /// A finding has come into the body that the summary does not show yet.
+    pub(super) is_summary_behind: bool,
     /// Everything stands on GitHub.
     pub(super) is_published: bool,
 }
@@ -185,6 +189,8 @@ impl Made {
             false => examined.demote(usize::MAX, MOST_ON_FILES),
         }
         let mut state = inputs.state.clone();
+        let fixed = examined.fixed.iter().filter_map(|&index| state.findings.get(index)?.url.clone());
+        let to_resolve = fixed.collect();
         state.advance(&topic.head, &examined.fixed, examined.told.clone(), examined.hunks.clone());
         state.gaps = gaps(&examined.left_out);
         Self {
@@ -196,6 +202,7 @@ impl Made {
             provenance: None,
             is_inside: false,
             handed_over: None,
+            wishes: Wishes::default(),
             notes: vec![],
             update,
             recall_error: None,
@@ -203,8 +210,9 @@ impl Made {
             posted: None,
             files_begun: false,
             files_told: 0,
-            to_resolve: vec![],
+            to_resolve,
             resolved: 0,
+            is_summary_behind: false,
             is_published: false,
         }
     }
@@ -217,16 +225,12 @@ impl Made {
             let by = line_for_model(&from.to_string());
             self.update.context.push_str(&format!("\nThe change was made by a program: {by}{task}"));
         }
+        self.wishes = project.wishes();
         self.provenance = Some(from);
-        let fixed: Vec<&str> = self
-            .examined
-            .fixed
-            .iter()
-            .filter_map(|&index| self.state.findings.get(index)?.url.as_deref())
-            .collect();
+        let fixed = std::mem::take(&mut self.to_resolve);
         let is_fixed = |thread: &&Thread| {
             let first = thread.comments.first();
-            !thread.is_resolved && first.is_some_and(|first| fixed.contains(&first.url.as_str()))
+            !thread.is_resolved && first.is_some_and(|first| fixed.contains(&first.url))
         };
         self.to_resolve = threads.iter().filter(is_fixed).map(|thread| thread.id.clone()).collect();
     }
@@ -254,6 +258,24 @@ impl Made {
     /// GitHub takes none of the places: all is told in the body.
     pub(super) fn give_up_inline(&mut self) {
         self.examined.demote(0, usize::MAX);
+        self.learn_places();
+    }
+
+    /// GitHub takes no comment on a file: it is told in the body.
+    pub(super) fn give_up_file(&mut self, nth: usize) {
+        let Examined { anchored, told, .. } = &mut self.examined;
+        let at = anchored.inline.len() + nth;
+        if nth < anchored.file.len() && at < told.len() {
+            anchored.body.push(anchored.file.remove(nth));
+            let moved = told.remove(at);
+            told.push(Told { has_comment: false, ..moved });
+            self.is_summary_behind = true;
+            self.learn_places();
+        }
+    }
+
+    /// What has no comment of its own is not to be looked for on GitHub.
+    fn learn_places(&mut self) {
         for told in self.examined.told.iter().filter(|told| !told.has_comment) {
             let kept = self.state.findings.iter_mut().rev().find(|kept| kept.fingerprint == told.fingerprint);
             if let Some(kept) = kept.filter(|kept| kept.standing == Standing::Open) {

@@ -11,7 +11,6 @@ use crate::anchor::{InlineComment, Kept};
 use crate::earlier::{State, Told};
 use crate::github::{GithubError, NewComment, OwnReview};
 use crate::marker::Bond;
-use crate::project::Project;
 use crate::{render, summary};
 
 /// What a summary says while there are no reviews.
@@ -37,7 +36,7 @@ impl Review {
         match self.reviewed_before(journey, head, ours) {
             Some(url) => made.posted.get_or_insert(Posted { url, refused_inline: false }),
             None => {
-                self.wanted(journey, stand, head, &Project::default())?;
+                self.wanted(journey, stand, head)?;
                 let posting = self.post(journey.event.id.as_str(), head, ours, made);
                 let posted = journey.steps.run("post", "posted", posting).await?;
                 made.posted.insert(posted)
@@ -46,7 +45,7 @@ impl Review {
         journey.keep(Some(made)).await?;
         self.comment_on_files(journey, head, made).await?;
         self.update_summary(journey, head, ours, made).await?;
-        self.resolve(made).await;
+        self.resolve(journey, made).await?;
         made.is_published = true;
         journey.keep(Some(made)).await
     }
@@ -156,7 +155,20 @@ impl Review {
             if !is_resumed || !self.is_told(bond, pr.number, &told).await? {
                 let marker = self.marker.make(bond, &journey.event.id, &note(&told));
                 let (path, body) = (kept.finding.path.as_str(), render::on_file(&kept, &marker));
-                self.github.file_comment(bond.repository, pr.number, bond.head, path, &body).await?;
+                match self.github.file_comment(bond.repository, pr.number, bond.head, path, &body).await {
+                    Ok(_) => {}
+                    Err(GithubError::Unprocessable(reason)) => {
+                        tracing::warn!(
+                            path,
+                            reason,
+                            "GitHub takes no comment on the file; it goes into the body"
+                        );
+                        made.give_up_file(made.files_told);
+                        journey.keep(Some(made)).await?;
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             made.files_told += 1;
             journey.keep(Some(made)).await?;
@@ -183,12 +195,18 @@ impl Review {
         made: &mut Made,
     ) -> Result<(), Stop> {
         let (repository, number) = (journey.repository, head.pr.number);
+        // the first review is the summary, and was not there when ours were looked for
+        let again = match made.is_summary_behind && self.summary(repository, number, ours).is_none() {
+            true => self.github.recheck(repository, number, None).await?.reviews,
+            false => vec![],
+        };
+        let ours = if again.is_empty() { ours } else { &again };
         let Some((summary, known)) = self.summary(repository, number, ours) else { return Ok(()) };
         // somebody may have paused the reviews while this one was made
         made.state.paused = known.paused;
         made.notes.extend(made.state.paused.as_ref().map(|by| paused(by)));
         let mark = self.marker.find(&summary.body, repository, &summary::subject(number));
-        if mark.is_some_and(|mark| head.is_of(&mark, &journey.event.id)) {
+        if !made.is_summary_behind && mark.is_some_and(|mark| head.is_of(&mark, &journey.event.id)) {
             return Ok(());
         }
         let subject = subject_of_pull(number);
@@ -196,19 +214,24 @@ impl Review {
         let body = self.summary_of(bond, number, &journey.event.id, made);
         let updating = self.github.update_review(repository, number, summary.id, &body);
         journey.steps.run("summary", "summary updated", updating).await?;
+        made.is_summary_behind = false;
         Ok(())
     }
 
     /// A thread whose finding is fixed is closed. Where the token may not, the summary says it is fixed all the same.
-    async fn resolve(&self, made: &mut Made) {
+    async fn resolve(&self, journey: &mut Journey<'_>, made: &mut Made) -> Result<(), GithubError> {
         if made.to_resolve.is_empty() || !self.limits.resolve_fixed {
-            return;
+            return Ok(());
         }
-        match self.github.resolve_threads(&made.repository, &made.to_resolve).await {
+        let resolving = self.github.resolve_threads(&made.repository, &made.to_resolve);
+        match journey.steps.run("resolve", "threads resolved", resolving).await {
             Ok(resolved) => made.resolved = resolved.len(),
+            Err(error) if ending::may_pass(&error, journey.lease.job().attempt) => return Err(error),
             Err(error) => tracing::info!(%error, "the threads of what was fixed stay open"),
         }
+        Ok(())
     }
+
     /// There are no more reviews for now: the summary says why, once.
     pub(super) async fn halt(
         &self,

@@ -92,11 +92,15 @@ impl Review {
             Some(made) => made,
             None => self.make_head(journey, head).await?,
         };
+        journey.wishes = made.wishes;
         self.publish(journey, head, &mut made).await?;
         self.hand_over(journey, head, &mut made).await?;
         let remembered = self.remember(journey, &made.update).await?;
         let posting = if self.github.can_post() { Posting::Wanted } else { Posting::Impossible };
-        Ok((ending::finish(&made, &journey.steps, posting, &remembered), ending::came(&made.state)))
+        Ok((
+            ending::finish(&made, &journey.steps, posting, &remembered),
+            ending::came(&made.state, &remembered),
+        ))
     }
 
     async fn make_head(&self, journey: &mut Journey<'_>, head: Head<'_>) -> Result<Made, Stop> {
@@ -110,7 +114,11 @@ impl Review {
         let mut state = self.earlier(repository, pr.number, &context);
         let settings = context.rules.iter().find(|rule| rule.path == crate::project::SETTINGS);
         let project = settings.map(|rule| Project::read(&rule.text)).unwrap_or_default();
-        self.wanted(journey, Stand::from(&context.pull), head, &project)?;
+        journey.wishes = project.wishes();
+        self.wanted(journey, Stand::from(&context.pull), head)?;
+        if project.is_off && !head.is_asked_for {
+            return Err(Stop::Finish(ending::unwanted("the project's .ai-relay.toml switches reviews off")));
+        }
         if let Some(url) = self.reviewed_before(journey, head, &context.reviews) {
             return Err(ending::already(url, &state));
         }
@@ -129,10 +137,8 @@ impl Review {
         let topic = Topic::of_pull(repository, pr.number, &context.pull);
         let (threads, is_inside) = (context.threads.clone(), !context.pull.is_cross_repository);
         let inputs = context::inputs(&topic, diff, context, state, self);
-        let mut made = tokio::select! {
-            made = self.make(journey, &topic, inputs) => made?,
-            never = self.pending(repository, &pr.head_sha) => match never {},
-        };
+        let making = self.make(journey, &topic, inputs);
+        let mut made = self.announced(repository, &pr.head_sha, making).await?;
         made.note(&project, from, &threads);
         made.is_inside = is_inside;
         if head.is_asked_for {
@@ -148,17 +154,14 @@ impl Review {
         journey: &Journey<'_>,
         pull: Stand<'_>,
         Head { pr, is_asked_for }: Head<'_>,
-        project: &Project,
     ) -> Result<(), Stop> {
-        let drafts = is_asked_for || project.drafts.unwrap_or(self.limits.drafts);
+        let drafts = is_asked_for || journey.wishes.drafts.unwrap_or(self.limits.drafts);
         let finish = if pull.head_sha != pr.head_sha {
             ending::superseded(pull.head_sha)
         } else if !pull.open {
-            ending::skipped("the pull request is closed")
+            ending::unwanted("the pull request is closed")
         } else if pull.draft && !drafts {
             ending::skipped("the pull request is a draft; REVIEW_DRAFTS=true reviews drafts too")
-        } else if project.is_off && !is_asked_for {
-            ending::skipped("the project's .ai-relay.toml switches reviews off")
         } else {
             return Ok(());
         };

@@ -1,30 +1,40 @@
 //! The status of a head: what everybody sees who decides about merging.
 
-use std::convert::Infallible;
-use std::time::Duration;
-
 use queue::Finish;
 use serde_json::Value;
 use shared::outcome::State;
+use tokio_util::sync::CancellationToken;
 
 use super::ending::{self, Stop};
 use super::{Journey, Review};
 use crate::github::{GithubError, Told};
 use crate::status::{Came, Status};
 
-/// A review that takes longer is announced. One that is quicker, or is skipped, needs no announcement, and costs no call.
-const ANNOUNCED_AFTER: Duration = Duration::from_secs(3);
-
 impl Review {
-    /// Says after a moment that the review is under way, and then waits for ever.
-    pub(super) async fn pending(&self, repository: &str, head: &str) -> Infallible {
-        tokio::time::sleep(ANNOUNCED_AFTER).await;
-        if self.github.can_post()
-            && let Err(error) = self.github.set_status(repository, head, &Status::pending()).await
-        {
-            tracing::info!(%error, "the status stays as it is");
-        }
-        std::future::pending().await
+    /// Does some work, and says that it is under way where it takes long. What is being said is said to its end: a call
+    /// that is given up could still arrive, and stand in the place of the status that follows.
+    pub(super) async fn announced<T>(
+        &self,
+        repository: &str,
+        head: &str,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let done = CancellationToken::new();
+        let announcing = async {
+            let is_slow = tokio::time::sleep(self.limits.announced_after);
+            if self.github.can_post() && done.run_until_cancelled(is_slow).await.is_some() {
+                let announced = self.github.set_status(repository, head, &Status::pending()).await;
+                if let Err(error) = announced {
+                    tracing::info!(%error, "the status stays as it is");
+                }
+            }
+        };
+        let working = async {
+            let result = work.await;
+            done.cancel();
+            result
+        };
+        tokio::join!(working, announcing).0
     }
 
     /// Sets the status that goes with the end of a review. What only waits or is tried again has none yet.
@@ -36,20 +46,21 @@ impl Review {
     ) -> Result<Finish, Stop> {
         let (mut finish, came) = match result {
             Ok(done) => done,
-            Err(Stop::Already(finish, came)) => (finish, *came),
+            Err(Stop::Already(finish, came)) => (*finish, came),
             Err(Stop::Finish(finish)) => {
                 let came = came_to(&finish);
                 (finish, came)
             }
             Err(stop) => {
-                if let Some(reason) = ending::final_reason(&stop) {
+                if let Some(reason) = ending::final_reason(&stop, journey.lease.job().attempt) {
                     // what stands in the way of the review may stand in the way of its status, too
                     let _ = self.tell(journey, head, &Came::Failed(reason), None).await;
                 }
                 return Err(stop);
             }
         };
-        if self.github.can_post() {
+        let is_wanted = !finish.detail.contains_key("status");
+        if is_wanted && self.github.can_post() {
             let told = self.tell(journey, head, &came, finish.url.clone()).await?;
             finish.detail.insert("status".to_owned(), told.into());
         }
@@ -64,12 +75,15 @@ impl Review {
         came: &Came,
         url: Option<String>,
     ) -> Result<String, GithubError> {
-        let status = Status::of(came, self.limits.fail_on).linked(url);
+        let status = Status::of(came, journey.wishes.fail_on.unwrap_or(self.limits.fail_on)).linked(url);
         let setting = self.github.set_status(journey.repository, head, &status);
-        Ok(match journey.steps.run("status", "status set", setting).await? {
-            Told::Set | Told::Unchanged => status.conclusion.as_str().to_owned(),
-            Told::Off => "off".to_owned(),
-            Told::Unpermitted(what_to_do) => format!("not permitted: {what_to_do}"),
+        Ok(match journey.steps.run("status", "status set", setting).await {
+            Ok(Told::Set | Told::Unchanged) => status.conclusion.as_str().to_owned(),
+            Ok(Told::Off) => "off".to_owned(),
+            Ok(Told::Unpermitted(what_to_do)) => format!("not permitted: {what_to_do}"),
+            // a commit that a force-push has taken away, or one with a thousand statuses
+            Err(GithubError::Unprocessable(reason)) => format!("refused: {reason}"),
+            Err(error) => return Err(error),
         })
     }
 }

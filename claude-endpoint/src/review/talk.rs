@@ -220,7 +220,7 @@ impl Review {
         }
         let answered = match self.work_out(journey, said, call).await {
             Ok(answered) => answered,
-            Err(stop) => match ending::given_up(&stop, journey.lease.job().attempt) {
+            Err(stop) => match ending::final_reason(&stop, journey.lease.job().attempt) {
                 Some(reason) => Answered::failed(&reason),
                 None => return Err(stop),
             },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use claude_endpoint::config::Config;
 use serde_json::{Value, json};
-use testkit::anthropic::{Reply, Responder, reviewer};
+use testkit::anthropic::{Reply, Request, Responder, reviewer};
 use testkit::github::{IssueComment, Subject};
 use testkit::scenario::REVIEWER;
 
@@ -140,7 +140,7 @@ pub(crate) async fn reviewed_with(world: &World, change: impl FnOnce(&mut Config
 /// The questions to the model that asked for an answer.
 pub(crate) fn questions(world: &World) -> Vec<String> {
     let requests = world.anthropic.requests();
-    requests.iter().filter(|request| request.asks_for("answer")).map(|request| request.prompt()).collect()
+    requests.iter().filter(|request| request.asks_for("answer")).map(Request::prompt).collect()
 }
 
 /// How many reviews the model was asked for.

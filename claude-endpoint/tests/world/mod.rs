@@ -134,6 +134,7 @@ impl World {
                 agent_rounds: 3,
                 resolve_fixed: true,
                 fail_on: Threshold::Major,
+                announced_after: Duration::from_secs(60),
             },
             server: shared::server::Limits::default(),
         };
@@ -166,6 +167,13 @@ impl World {
                         "base_sha": scenario.base_sha, "title": scenario.title, "author": scenario.author, "draft": scenario.draft},
             "payload": webhook::pull_request(scenario, action),
         })
+    }
+
+    /// Reviews a head as it is pushed: the outcome.
+    pub(crate) async fn review(&self, endpoint: &Endpoint, id: &str, head: &Scenario) -> Value {
+        head.push_to(&self.github);
+        endpoint.send(&self.synchronized(id, head)).await;
+        endpoint.outcome(id).await
     }
 
     pub(crate) fn pushed(&self, id: &str, change: impl FnOnce(&mut Value)) -> Value {

@@ -105,6 +105,27 @@ impl GitHub {
         });
     }
 
+    /// Who resolved the thread of a comment, if somebody did.
+    pub fn resolved_by(&self, repo: &str, number: u64, comment: u64) -> Option<String> {
+        let state = self.state();
+        let it = state.pull(repo, number)?;
+        it.resolved.get(&it.root_of(comment)?.id).map(|user| user.login.clone())
+    }
+
+    /// Somebody deletes a comment on code.
+    pub fn delete_comment(&self, repo: &str, number: u64, comment: u64) {
+        self.change_pull(repo, number, |it| it.comments.retain(|it| it.id != comment));
+    }
+
+    /// A maintainer edits the body of a review.
+    pub fn edit_review(&self, repo: &str, number: u64, review: u64, edit: impl FnOnce(&str) -> String) {
+        self.change_pull(repo, number, |it| {
+            if let Some(review) = it.reviews.iter_mut().find(|it| it.id == review) {
+                review.body = edit(&review.body);
+            }
+        });
+    }
+
     /// Somebody presses "Unresolve conversation".
     pub fn unresolve(&self, repo: &str, number: u64, comment: u64) {
         self.change_pull(repo, number, |it| {
