@@ -314,6 +314,7 @@ mod tests {
             title: title.into(),
             standing: Standing::Open,
             has_comment: true,
+            is_anchored: true,
             url: None,
         }
     }
