@@ -62,19 +62,30 @@ pub fn body(review: &Review, news: &[Kept], state: Option<&State>, frame: Frame<
 
 /// Where a notice begins: the next one takes its place.
 const NOTICE: &str = "> [!IMPORTANT]\n> ";
+const END_OF_NOTICE: &str = "\n\n---\n\n";
+const STANDING: &str = "\n\n### Where it stands: ";
 
 /// The summary with a sentence of ours on top, such as that reviews are paused. What the last review said stays below, and
 /// so do the markers, but for that with the state: `seal` is the new one. Without a summary `before` there is only the notice.
 pub fn notice(text: &str, state: &State, before: Option<&str>, seal: &str) -> String {
-    let Some(before) = before else { return format!("{NOTICE}{text}{}\n\n{seal}", standing(state, &[])) };
+    let before = before.unwrap_or_default();
     let (said, markers) = before.split_at(before.find(marker::START).unwrap_or(before.len()));
-    let said = said.strip_prefix(NOTICE).map_or(said, |old| old.split_once("\n\n").unwrap_or_default().1);
+    let said = match said.starts_with(NOTICE) {
+        true => said.split_once(END_OF_NOTICE).map_or("", |(_, said)| said),
+        false => said,
+    };
+    let told = if said.contains(STANDING) { String::new() } else { standing(state, &[]) };
     // the state is all that a marker of a summary carries beside its own words
     let kept =
         markers.lines().filter(|marker| marker.starts_with(marker::START) && !marker.contains(" note="));
     let markers: String = kept.chain([seal]).collect::<Vec<_>>().join("\n");
-    let room = LONGEST_BODY.saturating_sub(NOTICE.len() + text.chars().count() + markers.len() + 4);
-    format!("{NOTICE}{text}\n\n{}\n\n{markers}", shorten(said.trim_end(), room))
+    let notice = format!("{NOTICE}{text}{told}");
+    let room = LONGEST_BODY.saturating_sub(notice.chars().count() + END_OF_NOTICE.len() + markers.len() + 2);
+    let said = match said.trim_end() {
+        "" => String::new(),
+        said => format!("{END_OF_NOTICE}{}", shorten(said, room)),
+    };
+    format!("{notice}{said}\n\n{markers}")
 }
 
 /// Of all findings so far: what is open, and what was fixed or dismissed. Those in `news` are counted, not listed again.
@@ -87,7 +98,7 @@ fn standing(state: &State, news: &[Kept]) -> String {
     let mut counts = vec![format!("{} open{}", open.len(), by_severity(&open))];
     counts.extend((fixed > 0).then(|| format!("{fixed} fixed")));
     counts.extend((dismissed > 0).then(|| format!("{dismissed} dismissed")));
-    let mut out = format!("\n\n### Where it stands: {}\n", counts.join(", "));
+    let mut out = format!("{STANDING}{}\n", counts.join(", "));
     let is_news = |told: &Told| !told.has_comment && news.iter().any(|kept| kept.finding.title == told.title);
     let (listed, more): (Vec<_>, Vec<_>) =
         open.iter().filter(|told| !is_news(told)).enumerate().partition(|(nth, _)| *nth < MOST_LISTED);
