@@ -313,6 +313,7 @@ mod tests {
             side: Side::Right,
             title: title.into(),
             standing: Standing::Open,
+            is_anchored: true,
             has_comment: true,
             url: None,
         }
