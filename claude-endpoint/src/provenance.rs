@@ -315,6 +315,7 @@ mod tests {
             standing: Standing::Open,
             is_anchored: true,
             has_comment: true,
+            is_anchored: true,
             url: None,
         }
     }
