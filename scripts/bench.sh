@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Measures the relay on this machine: `ingest` receives beside @octokit/webhooks, adnanh/webhook and nginx; `journey`
-# hands over through a real SSH tunnel; `memory` lets 100,000 events wait; `quick` is a short round of everything, and
-# without a word it is all of them at length (about ten minutes). `scripts/bench.sh WORD --help` has the numbers. Linux only.
+# Measures the services on this machine: `ingest` receives beside @octokit/webhooks, adnanh/webhook and nginx; `journey`
+# hands over through a real SSH tunnel; `memory` lets 100,000 events wait; `review` times a review between its event, the
+# model and GitHub, and counts its calls; `quick` is a short round of everything, and without a word it is all of them at
+# length (about ten minutes). `scripts/bench.sh WORD --help` has the numbers. Linux only.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -46,7 +47,9 @@ install_octokit() {
 }
 
 [ "$(uname)" = Linux ] || fail "the benchmarks read /proc: run them on Linux, as the relay's VPS does"
-install_servers
-install_octokit
-build relay testkit
+case ${1:-} in
+    review) ;; # needs none of them
+    *) install_servers && install_octokit ;;
+esac
+build relay claude-endpoint ollama-endpoint testkit
 exec "$BIN_DIR/testkit" bench "$@" --tools "$BENCH_TOOLS" --work "$ROOT/target/bench"

@@ -112,7 +112,7 @@ pub fn anchor(diff: &Diff, findings: Vec<Finding>) -> Anchored {
     let mut anchored = Anchored::default();
     let mut known: BTreeMap<usize, Sides<'_>> = BTreeMap::new();
     for mut finding in findings {
-        let Some((at, file)) = find_file(diff, &finding.path) else {
+        let Some((at, file)) = find_file(diff, &finding) else {
             anchored.body.push(Kept { finding, reason: Some(Reason::FileNotInDiff) });
             continue;
         };
@@ -141,13 +141,19 @@ pub fn anchor(diff: &Diff, findings: Vec<Finding>) -> Anchored {
 
 /// The file by its new or old path; a model sometimes keeps the `a/` or `b/` of a raw diff, or what stands behind the
 /// path in the prompt.
-fn find_file<'a>(diff: &'a Diff, path: &str) -> Option<(usize, &'a File)> {
+fn find_file<'a>(diff: &'a Diff, finding: &Finding) -> Option<(usize, &'a File)> {
+    let path = finding.path.as_str();
     let named = |path: &str| {
-        let is =
-            |have: Option<&str>| have.is_some_and(|have| have == path || text::line_for_model(have) == path);
-        let mut files = diff.files.iter().enumerate();
-        let by_new = files.clone().find(|(_, file)| is(file.new_path.as_deref()));
-        by_new.or_else(|| files.find(|(_, file)| is(file.old_path.as_deref())))
+        let is = |have: &Option<String>| {
+            have.as_ref().is_some_and(|have| have == path || text::line_for_model(have) == path)
+        };
+        let find =
+            |wanted: &dyn Fn(&File) -> bool| diff.files.iter().enumerate().find(|(_, file)| wanted(file));
+        // a file that became a link is there twice, once for each side
+        let has_side = |file: &File| finding.side == Side::Right || file.old_path.is_some();
+        find(&|file| is(&file.new_path) && has_side(file))
+            .or_else(|| find(&|file| is(&file.old_path)))
+            .or_else(|| find(&|file| is(&file.new_path)))
     };
     let marked = [" (new)", " (deleted)", " (was "].iter().find_map(|mark| path.find(mark));
     let prefixed = ["a/", "b/", "./"].iter().find_map(|prefix| path.strip_prefix(prefix));

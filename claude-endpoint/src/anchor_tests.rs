@@ -111,6 +111,15 @@ fn a_file_of_the_diff_takes_what_none_of_its_lines_does() {
 }
 
 #[test]
+fn a_file_that_became_a_link_has_both_its_sides() {
+    let text = "diff --git a/x b/x\ndeleted file mode 100644\n--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-was here\ndiff --git a/x b/x\nnew file mode 120000\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+target\n";
+    let at = |side, quote: &str| Finding { path: "x".into(), ..finding(1, 1, side, quote) };
+    let findings = vec![at(Side::Left, "was here"), at(Side::Right, "target")];
+    let placed = anchor(&diff::parse(text).unwrap(), findings).inline;
+    assert_eq!(placed.iter().map(|comment| comment.side).collect::<Vec<_>>(), [Side::Left, Side::Right]);
+}
+
+#[test]
 fn two_equally_near_places_are_no_place() {
     let text = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -0,0 +1,3 @@\n+same text\n+middle\n+same text\n";
     let at = |line, quote: &str| Finding { path: "x".into(), ..finding(line, line, Side::Right, quote) };

@@ -21,7 +21,7 @@ mod review;
 mod reviewer;
 
 pub use budget::DeskSettings;
-pub use github::GithubSettings;
+pub use github::{GithubSettings, HandoffSettings};
 pub use memory::MemorySettings;
 pub use review::Limits;
 pub use reviewer::Choice;
@@ -103,12 +103,17 @@ impl Cli {
         always.into_iter().chain(anthropic)
     }
 
+    fn check_urls(&self) -> anyhow::Result<()> {
+        self.urls().try_for_each(|(name, url)| plain_url(name, url))
+    }
+
     /// A desk of its own, for a review by hand. What that costs stands in its report: the ledger is the service's, which
     /// may be running.
     ///
     /// # Errors
     /// As for [`Cli::config`].
     pub fn desk(&self) -> anyhow::Result<Desk> {
+        self.check_urls()?;
         let ollama = || Ok(Arc::new(self.reviewer.ollama()?) as Arc<dyn Reviewer>);
         let models = self.reviewer.paid_models();
         let timeout = self.reviewer.timeout();
@@ -130,9 +135,7 @@ impl Cli {
     /// # Errors
     /// A setting is missing or not usable; the text says which one and what to do.
     pub fn config(&self) -> anyhow::Result<Config> {
-        for (name, url) in self.urls() {
-            plain_url(name, url)?;
-        }
+        self.check_urls()?;
         let ollama = || Ok(Arc::new(self.reviewer.ollama()?) as Arc<dyn Reviewer>);
         let (timeout, models) = (self.reviewer.timeout(), self.reviewer.paid_models());
         Ok(Config {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::budget::{Budgets, Decision, Estimate, Over};
+use crate::budget::{Budgets, Decision, Estimate, Over, OverBudget};
 use crate::ledger::{Entry, Hold, Ledger, Sum};
 use crate::prices::Prices;
 use crate::record::Recorder;
@@ -304,7 +304,7 @@ impl Desk {
             total += sum;
             total
         });
-        Today { total, budget_usd: self.terms.budgets.daily_usd }
+        Today { total, budget_usd: self.terms.budgets.daily_usd, over: self.terms.budgets.over }
     }
 }
 
@@ -315,6 +315,8 @@ pub struct Today {
     pub total: Sum,
     /// What they may cost together, if that is limited.
     pub budget_usd: Option<f64>,
+    /// What is done where they could cost more.
+    pub over: OverBudget,
 }
 
 impl fmt::Display for Today {

@@ -225,7 +225,7 @@ pub async fn examine(desk: &Desk, errand: &Errand<'_>, inputs: &Inputs) -> Resul
     };
     let Asked { mut review, composed, chosen, model, usage } = asked;
     let asked = milliseconds(started);
-    let sifted = sift(&shown.diff, &inputs.state, std::mem::take(&mut review.findings));
+    let sifted = sift(&shown.diff, &shown.state, std::mem::take(&mut review.findings));
     let started = Instant::now();
     let (news, second_look) = match inputs.limits.second_look && !sifted.news.is_empty() {
         true => {
@@ -235,13 +235,14 @@ pub async fn examine(desk: &Desk, errand: &Errand<'_>, inputs: &Inputs) -> Resul
         }
         false => (sifted.news, None),
     };
-    let anchored = anchor::anchor(&inputs.diff, news);
-    let mut fixed = inputs.state.gone(&inputs.diff, |path| inputs.text(path));
+    // quoted is what was shown, and what is known by its fingerprint is looked for in that
+    let anchored = anchor::anchor(&shown.diff, news);
+    let mut fixed = shown.state.gone(&shown.diff, |path| shown.text(path));
     fixed.retain(|&index| {
-        inputs.state.findings.get(index).is_some_and(|told| !sifted.again.contains(&told.fingerprint))
+        shown.state.findings.get(index).is_some_and(|told| !sifted.again.contains(&told.fingerprint))
     });
     Ok(Examined {
-        told: sift::told_all(&inputs.diff, &anchored),
+        told: sift::told_all(&shown.diff, &anchored),
         fixed,
         hunks: seen(&shown.diff, &composed.left_out),
         questions: composed.prompts.len(),
@@ -370,7 +371,7 @@ async fn answers(
     let (mut reviews, mut model, mut usage) = (Vec::new(), String::new(), Usage::default());
     for prompt in prompts {
         let question = Question {
-            system: &prompt.system,
+            system: prompt.system,
             user: &prompt.user,
             schema: &schema,
             check: &|text| verdict::parse(text).map(drop),

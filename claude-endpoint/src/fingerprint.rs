@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::diff::{File, Hunk, Kind, Line};
+use crate::redact::redact;
 use crate::text::normalise;
 use crate::verdict::{Category, Side};
 
@@ -80,9 +81,13 @@ impl Place {
 impl HunkId {
     /// Of a changed place in a file; unchanged lines around it do not count.
     pub fn new(file: &File, hunk: &Hunk) -> Self {
-        let changed = hunk.lines.iter().filter(|line| line.kind != Kind::Context);
-        let signed = changed.flat_map(|line| [if line.kind == Kind::Added { "+" } else { "-" }, &line.text]);
-        Self(digest(std::iter::once(file.path()).chain(signed)))
+        // as a model sees it, so that it is the same before and after secrets are replaced
+        let mut parts = vec![redact(file.path())];
+        for line in hunk.lines.iter().filter(|line| line.kind != Kind::Context) {
+            parts.push(if line.kind == Kind::Added { "+" } else { "-" }.into());
+            parts.push(redact(&line.text));
+        }
+        Self(digest(parts.iter().map(AsRef::as_ref)))
     }
 }
 

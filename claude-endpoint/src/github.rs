@@ -112,6 +112,15 @@ impl Github {
         self.transport.who() != Who::Nobody
     }
 
+    /// As what we post, for people; `None` if nothing can be posted.
+    pub fn poster(&self) -> Option<&'static str> {
+        match self.transport.who() {
+            Who::Nobody => None,
+            Who::Token => Some("the owner of GITHUB_TOKEN"),
+            Who::App => Some("a GitHub App"),
+        }
+    }
+
     /// Whether GitHub answers, and takes the token or the App's key if there is one.
     ///
     /// # Errors

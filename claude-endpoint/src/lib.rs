@@ -25,6 +25,7 @@ pub mod desk;
 pub mod ledger;
 pub mod prices;
 pub mod record;
+pub mod replay;
 pub mod reviewer;
 pub mod second_look;
 pub mod verdict;
@@ -65,7 +66,7 @@ use crate::marker::Marker;
 use crate::memory::Memory;
 use crate::record::{Recorder, Redact};
 use crate::remember::Remember;
-use crate::review::Review;
+use crate::review::{Handoff, Review};
 use crate::reviewer::Reviewers;
 
 /// The name of this service.
@@ -77,7 +78,8 @@ pub struct App {
     queue: Queue,
     auth: Auth,
     reviewers: Arc<Reviewers>,
-    can_post: bool,
+    desk: Arc<Desk>,
+    poster: Option<&'static str>,
     lane: watch::Receiver<LaneStatus>,
     remembering: watch::Receiver<LaneStatus>,
     metrics: PrometheusHandle,
@@ -101,21 +103,23 @@ impl App {
         let queue = inbox::open_queue(&config.queue_url, config.retention).await?;
         let github = Github::new(&config.github);
         let github = github.context("cannot set up the client for GITHUB_API_URL; without CA certificates, on Debian: apt-get install ca-certificates")?;
-        let can_post = github.can_post();
+        let poster = github.poster();
         let memory = Memory::new(config.memory, config.keys.clone())?;
         let reviewers = Arc::new(config.reviewers);
         let desk = Arc::new(open_desk(config.desk, Arc::clone(&reviewers), redact::redact)?);
         let remember = Arc::new(Remember(memory.clone()));
         let remembering = Worker::new(queue.clone(), remember::LANE, remember, remember_options());
         let marker = Marker::new(&config.keys);
-        let review = Review::new(queue.clone(), github, memory, desk, marker, config.review);
+        let review = Review::new(queue.clone(), github, memory, Arc::clone(&desk), marker, config.review)
+            .with_handoff(Handoff::new(&config.github)?);
         let reviewing =
             Worker::new(queue.clone(), receive::LANE, Arc::new(review), review_options(config.review));
         let app = Self {
             queue,
             auth: Auth::signed(NAME, config.keys),
             reviewers,
-            can_post,
+            desk,
+            poster,
             lane: reviewing.status(),
             remembering: remembering.status(),
             metrics: shared::telemetry::metrics()?,

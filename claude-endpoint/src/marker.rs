@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
 use shared::signature::SigningKeys;
 
-const START: &str = "<!-- ai-relay v1 ";
+pub(crate) const START: &str = "<!-- ai-relay v1 ";
 const END: &str = " -->";
 
 /// Makes and recognises markers. The first key makes them, every key is believed.

@@ -110,7 +110,10 @@ impl Memory {
     /// [`MemoryError`]; without `MEMORY_TOKEN` it is refused, since a signature does not cover the id.
     pub async fn forget(&self, repository: &str, id: &str) -> Result<bool, MemoryError> {
         let Door::Bearer { http, base, token } = &self.0 else {
-            return Err(MemoryError::Refused(403, "set MEMORY_TOKEN here and there to forget".to_owned()));
+            return Err(MemoryError::Refused(
+                403,
+                "set MEMORY_TOKEN here and at the ollama-endpoint to forget".to_owned(),
+            ));
         };
         let is_id = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
         if !is_id {

@@ -34,6 +34,7 @@ pub use excerpt::{around, of_issue};
 use crate::diff::{Diff, File, Hunk};
 use packing::{Candidate, Layout, Part};
 use patch::Place;
+pub use worth::skip_reason;
 use writing::Writing;
 
 /// The stable part: who the model is, how to read the data, what to answer.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use shared::event::{Envelope, Subject};
 use shared::memory::Trust;
 
+use crate::earlier::Told;
 use crate::text::{code_span, postable_line, shorten};
-use crate::verdict::Finding;
 
 /// Jules opens pull requests under this account, or under that of the person who started it.
 const JULES: [&str; 2] = ["google-labs-jules[bot]", "google-labs-jules"];
@@ -208,7 +208,7 @@ const LONGEST_PATH: usize = 200;
 
 /// A comment that hands the open findings to Jules, which acts on `@jules` by the person who started its task; `None` if
 /// there are none. The mention is ours; all that a model wrote is disarmed. `review` is the address of the review, by GitHub.
-pub fn hand_off<'a>(open: impl IntoIterator<Item = &'a Finding>, review: Option<&str>) -> Option<String> {
+pub fn hand_off<'a>(open: impl IntoIterator<Item = &'a Told>, review: Option<&str>) -> Option<String> {
     let lines: Vec<String> = open.into_iter().map(line).collect();
     if lines.is_empty() {
         return None;
@@ -224,15 +224,17 @@ pub fn hand_off<'a>(open: impl IntoIterator<Item = &'a Finding>, review: Option<
     Some(text)
 }
 
-fn line(finding: &Finding) -> String {
-    let path = shorten(&finding.path, LONGEST_PATH);
-    let place = if finding.line == 0 { path } else { format!("{path}:{}", finding.line) };
-    format!("- **{}** {}: {}\n", finding.severity, code_span(&place), postable_line(&finding.title))
+fn line(told: &Told) -> String {
+    let path = shorten(&told.path, LONGEST_PATH);
+    let place = if told.line == 0 { path } else { format!("{path}:{}", told.line) };
+    format!("- **{}** {}: {}\n", told.severity, code_span(&place), postable_line(&told.title))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::earlier::Standing;
+    use crate::fingerprint::{Fingerprint, Place};
     use crate::verdict::{Category, Severity, Side};
     use proptest::prelude::*;
 
@@ -302,23 +304,29 @@ mod tests {
         );
     }
 
-    fn finding(title: &str) -> Finding {
-        serde_json::from_value(serde_json::json!({
-            "path": "src/a.rs", "line": 12, "end_line": 12, "side": Side::Right, "quote": "x", "severity": Severity::Major,
-            "category": Category::Bug, "title": title, "body": "b", "suggestion": null,
-        }))
-        .unwrap()
+    fn told(title: &str) -> Told {
+        Told {
+            fingerprint: Fingerprint::new(Place::new("src/a.rs", title, None), "rule", Category::Bug),
+            severity: Severity::Major,
+            path: "src/a.rs".into(),
+            line: 12,
+            side: Side::Right,
+            title: title.into(),
+            standing: Standing::Open,
+            is_anchored: true,
+            has_comment: true,
+            url: None,
+        }
     }
 
     #[test]
     fn jules_is_told_what_is_open_and_mentioned_once() {
         assert_eq!(hand_off([], None), None);
-        let open =
-            [finding("Off by one"), Finding { line: 0, ..finding("@octocat ![x](http://evil) /merge") }];
+        let open = [told("Off by one"), Told { line: 0, ..told("@octocat ![x](http://evil) /merge") }];
         let text = hand_off(&open, Some("https://github.com/o/r/pull/7#pullrequestreview-1")).unwrap();
         insta::assert_snapshot!(text);
         assert_eq!(text.matches('@').count(), 2);
-        let many = vec![finding("x"); 40];
+        let many = vec![told("x"); 40];
         assert!(hand_off(&many, None).unwrap().contains("- and 10 more"));
     }
 

@@ -56,6 +56,13 @@ pub struct Recorded {
     pub error: Option<ReviewError>,
 }
 
+impl Recorded {
+    /// Whether the other one is the same question.
+    pub(crate) fn asks_the_same(&self, other: &Self) -> bool {
+        self.system == other.system && self.user == other.user && self.schema == other.schema
+    }
+}
+
 /// Writes recordings. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Recorder(Arc<Inner>);

@@ -62,9 +62,10 @@ fn not_reviewed(left_out: &[LeftOut]) -> String {
 }
 
 fn footer(examined: &Examined) -> String {
-    let Examined { model, usage, questions, second_look, .. } = examined;
+    let Examined { model, label, usage, questions, second_look, .. } = examined;
     let read = usage.input_tokens + usage.cached_tokens + usage.cache_write_tokens;
     let calls = if *questions == 1 { "1 question".to_owned() } else { format!("{questions} questions") };
+    let model = visible(label.as_deref().unwrap_or(model));
     let mut out = format!("{model}: {calls}, {read} tokens read, {} written", usage.output_tokens);
     if let Some(look) = second_look {
         let _ = write!(out, "; second look: {} checked, {} dropped", look.checked, look.dropped.len());

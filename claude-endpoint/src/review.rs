@@ -27,6 +27,7 @@ use crate::{remember, second_look};
 mod ask;
 mod context;
 mod ending;
+mod handoff;
 mod made;
 mod publish;
 mod pull;
@@ -36,6 +37,7 @@ mod steps;
 mod talk;
 
 use ending::{Remembered, Stop};
+pub use handoff::Handoff;
 use made::{Made, Progress};
 use steps::Steps;
 
@@ -48,6 +50,7 @@ pub struct Review {
     desk: Arc<Desk>,
     marker: Marker,
     limits: Limits,
+    handoff: Handoff,
     /// Held from looking for our own review until it is posted, so that no two find nothing and both post.
     posting: Mutex<()>,
 }
@@ -74,7 +77,13 @@ impl Review {
         marker: Marker,
         limits: Limits,
     ) -> Self {
-        Self { queue, github, memory, desk, marker, limits, posting: Mutex::default() }
+        Self { queue, github, memory, desk, marker, limits, handoff: Handoff::Off, posting: Mutex::default() }
+    }
+
+    /// With somebody who asks Jules to fix what was found.
+    #[must_use]
+    pub fn with_handoff(self, handoff: Handoff) -> Self {
+        Self { handoff, ..self }
     }
 
     /// The longest that one event may take: its questions, and what GitHub and the memory need around them.

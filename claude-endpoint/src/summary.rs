@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::anchor::Kept;
 use crate::earlier::{Standing, State, Told};
-use crate::marker::{Bond, Marker};
+use crate::marker::{self, Bond, Marker};
 use crate::prompt::LeftOut;
 use crate::render;
 use crate::text::{code_span, postable, postable_line, shorten};
@@ -60,9 +60,21 @@ pub fn body(review: &Review, news: &[Kept], state: Option<&State>, frame: Frame<
     out
 }
 
-/// The body while reviews are paused, or of a pull request that was not reviewed.
-pub fn notice(text: &str, state: &State, markers: &str) -> String {
-    format!("{text}{}\n\n{markers}", standing(state, &[]))
+/// Where a notice begins: the next one takes its place.
+const NOTICE: &str = "> [!IMPORTANT]\n> ";
+
+/// The summary with a sentence of ours on top, such as that reviews are paused. What the last review said stays below, and
+/// so do the markers, but for that with the state: `seal` is the new one. Without a summary `before` there is only the notice.
+pub fn notice(text: &str, state: &State, before: Option<&str>, seal: &str) -> String {
+    let Some(before) = before else { return format!("{NOTICE}{text}{}\n\n{seal}", standing(state, &[])) };
+    let (said, markers) = before.split_at(before.find(marker::START).unwrap_or(before.len()));
+    let said = said.strip_prefix(NOTICE).map_or(said, |old| old.split_once("\n\n").unwrap_or_default().1);
+    // the state is all that a marker of a summary carries beside its own words
+    let kept =
+        markers.lines().filter(|marker| marker.starts_with(marker::START) && !marker.contains(" note="));
+    let markers: String = kept.chain([seal]).collect::<Vec<_>>().join("\n");
+    let room = LONGEST_BODY.saturating_sub(NOTICE.len() + text.chars().count() + markers.len() + 4);
+    format!("{NOTICE}{text}\n\n{}\n\n{markers}", shorten(said.trim_end(), room))
 }
 
 /// Of all findings so far: what is open, and what was fixed or dismissed. Those in `news` are counted, not listed again.

@@ -63,7 +63,7 @@ pub struct Finding {
     pub end_line: u32,
     /// Which file the numbers count in.
     pub side: Side,
-    /// The text of `line`.
+    /// The text of `line`, or of all lines to `end_line`.
     pub quote: String,
     /// How bad it is.
     pub severity: Severity,
@@ -122,6 +122,13 @@ impl Side {
     /// The opposite side.
     pub fn other(self) -> Self {
         if self == Self::Left { Self::Right } else { Self::Left }
+    }
+}
+
+impl Finding {
+    /// The text of `line`, as the model quotes it: the first line that says something.
+    pub fn quoted_line(&self) -> &str {
+        self.quote.split('\n').find(|line| !line.trim().is_empty()).unwrap_or_default()
     }
 }
 

@@ -69,6 +69,16 @@ fn an_answer_without_rules_is_still_an_answer() {
     assert_eq!(parse(&old.to_string()).unwrap().findings[0].rule, "");
 }
 
+#[test]
+fn the_quoted_line_is_the_first_that_says_something() {
+    let quoted = |quote: &str| {
+        let mut review = parse(&answer().to_string()).unwrap();
+        review.findings[0].quote = quote.to_owned();
+        review.findings[0].quoted_line().to_owned()
+    };
+    assert_eq!([quoted("\n  a\n b"), quoted(" \n"), quoted("")], ["  a", "", ""]);
+}
+
 fn part(summary: &str, opinion: Opinion, titles: &[&str], remember: &[&str]) -> Review {
     let mut review = parse(&answer().to_string()).unwrap();
     let findings =

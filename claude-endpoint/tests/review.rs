@@ -1,11 +1,19 @@
 //! The endpoint from the signed event to the outcome, against the stand-ins.
 
+#[path = "review/agents.rs"]
+mod agents;
 #[path = "review/app.rs"]
 mod app;
+#[path = "review/commands.rs"]
+mod commands;
+#[path = "review/conversation.rs"]
+mod conversation;
 #[path = "review/failures.rs"]
 mod failures;
 #[path = "review/heads.rs"]
 mod heads;
+#[path = "review/health.rs"]
+mod health;
 #[path = "review/money.rs"]
 mod money;
 #[path = "review/once.rs"]
@@ -16,6 +24,8 @@ mod rounds;
 mod settings;
 #[path = "review/statuses.rs"]
 mod statuses;
+#[path = "review/talk.rs"]
+mod talk;
 mod world;
 
 use serde_json::{Value, json};

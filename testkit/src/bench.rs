@@ -1,4 +1,5 @@
-//! Measures the relay against what else receives webhooks, on one machine and with one load generator.
+//! Measures the relay against what else receives webhooks, on one machine and with one load generator, and how a review
+//! gets on between its event, the model and GitHub.
 //!
 //! The generator runs on one thread of its own and speaks HTTP/1.1 over plain TCP, so that what is measured is the
 //! server. `scripts/bench.sh` installs the others and calls this.
@@ -12,6 +13,7 @@ mod memory;
 mod payload;
 mod process;
 mod report;
+mod review;
 mod servers;
 mod target;
 mod wire;
@@ -22,7 +24,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
-use self::{ingest::Ingest, journey::Journey, memory::Memory, report::Goal};
+use self::{ingest::Ingest, journey::Journey, memory::Memory, report::Goal, review::Review};
 
 /// The hook's secret of every server that is measured.
 const WEBHOOK_SECRET: &str = "a-webhook-secret-for-the-benchmark";
@@ -47,6 +49,8 @@ enum What {
     Journey(Journey),
     /// Memory and start time, with nothing and with much in the queue.
     Memory(Memory),
+    /// Time from an event to the model and from the model to the posted review, and GitHub calls of a review.
+    Review(Review),
     /// A short round of everything, to see that it runs; its numbers mean nothing.
     Quick,
 }
@@ -79,13 +83,17 @@ struct Setup {
 
 impl Setup {
     fn relay(&self) -> anyhow::Result<PathBuf> {
+        self.program("relay")
+    }
+
+    fn program(&self, name: &str) -> anyhow::Result<PathBuf> {
         let folder = match &self.bin_dir {
             Some(folder) => folder.clone(),
             None => std::env::current_exe()?.parent().context("this program is in no folder")?.to_owned(),
         };
-        let path = folder.join("relay");
+        let path = folder.join(name);
         if !path.exists() {
-            bail!("{} is missing; `cargo build --release -p relay` builds it", path.display());
+            bail!("{} is missing; `cargo build --release -p {name}` builds it", path.display());
         }
         Ok(path)
     }
@@ -118,14 +126,23 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
         Some(What::Ingest(ingest)) => tell(setup, [ingest.run(setup)]),
         Some(What::Journey(journey)) => tell(setup, [journey.run(setup)]),
         Some(What::Memory(memory)) => tell(setup, [memory.run(setup)]),
-        Some(What::Quick) => all(setup, &Ingest::quick(), &Journey::quick(), &Memory::quick()),
-        None => all(setup, &Ingest::default(), &Journey::default(), &Memory::default()),
+        Some(What::Review(review)) => tell(setup, [review.run(setup)]),
+        Some(What::Quick) => {
+            all(setup, &Ingest::quick(), &Journey::quick(), &Memory::quick(), &Review::quick())
+        }
+        None => all(setup, &Ingest::default(), &Journey::default(), &Memory::default(), &Review::default()),
     }
 }
 
-fn all(setup: &Setup, ingest: &Ingest, journey: &Journey, memory: &Memory) -> anyhow::Result<()> {
-    let parts: [&dyn Fn() -> anyhow::Result<Part>; 3] =
-        [&|| ingest.run(setup), &|| journey.run(setup), &|| memory.run(setup)];
+fn all(
+    setup: &Setup,
+    ingest: &Ingest,
+    journey: &Journey,
+    memory: &Memory,
+    review: &Review,
+) -> anyhow::Result<()> {
+    let parts: [&dyn Fn() -> anyhow::Result<Part>; 4] =
+        [&|| ingest.run(setup), &|| journey.run(setup), &|| memory.run(setup), &|| review.run(setup)];
     tell(setup, parts.into_iter().map(|part| part()))
 }
 

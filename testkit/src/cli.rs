@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::anthropic::{self, Anthropic};
 use crate::bench::{self, Bench};
+use crate::check_anchors::{self, CheckAnchors};
 use crate::crash::{self, Crash};
 use crate::github::{GitHub, sha_of};
 use crate::journey::{self, Journey};
@@ -39,6 +40,8 @@ enum Command {
     SlowClients(SlowClients),
     /// Kills and hurts the real relay under load and counts what is lost or handed over twice.
     Crash(Box<Crash>),
+    /// Holds the line numbers of reviews against a repository's own history; fails if one is wrong.
+    CheckAnchors(CheckAnchors),
 }
 
 /// Ports; 0 takes any free one.
@@ -106,6 +109,9 @@ impl Cli {
             Command::Bench(args) => tokio::task::spawn_blocking(move || bench::run(&args)).await?,
             Command::SlowClients(args) => slow_clients::run(&args).await,
             Command::Crash(args) => crash::run(&args).await,
+            Command::CheckAnchors(args) => {
+                tokio::task::spawn_blocking(move || check_anchors::run(&args)).await?
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -215,6 +215,8 @@ struct Inner {
     faults: Mutex<Vec<(Matcher, Fault)>>,
     gates: Mutex<Vec<Arc<Held>>>,
     calls: Mutex<Vec<Call>>,
+    /// When each of them arrived and was answered.
+    times: Mutex<Vec<(Instant, Option<Instant>)>>,
     changes: watch::Sender<u64>,
     wording: Wording,
 }
@@ -225,6 +227,7 @@ impl Control {
             faults: Mutex::default(),
             gates: Mutex::default(),
             calls: Mutex::default(),
+            times: Mutex::default(),
             changes: watch::Sender::new(0),
             wording,
         }))
@@ -271,6 +274,18 @@ impl Control {
         lock(&self.0.calls).iter().skip(earlier).cloned().collect()
     }
 
+    /// When those of the requests since there were `earlier` arrived that `wanted` wants, and when their answers were
+    /// ready.
+    pub fn times_since(
+        &self,
+        earlier: usize,
+        wanted: impl Fn(&Call) -> bool,
+    ) -> Vec<(Instant, Option<Instant>)> {
+        let (calls, times) = (lock(&self.0.calls), lock(&self.0.times));
+        let all = calls.iter().zip(times.iter()).skip(earlier);
+        all.filter(|(call, _)| wanted(call)).map(|(_, times)| *times).collect()
+    }
+
     /// How many requests matched so far.
     pub fn count(&self, matcher: &Matcher) -> usize {
         lock(&self.0.calls).iter().filter(|call| matcher.matches(&call.method, &call.path)).count()
@@ -312,6 +327,7 @@ impl Control {
         };
         if let Ok(answer) = &answer {
             lock(&self.0.calls)[index].status = Some(answer.status().as_u16());
+            lock(&self.0.times)[index].1 = Some(Instant::now());
         }
         self.touch();
         answer
@@ -339,6 +355,7 @@ impl Control {
         };
         let mut calls = lock(&self.0.calls);
         calls.push(call);
+        lock(&self.0.times).push((Instant::now(), None));
         calls.len() - 1
     }
 

@@ -5,6 +5,7 @@
 
 pub mod anthropic;
 pub mod bench;
+pub mod check_anchors;
 pub mod cli;
 pub mod control;
 pub mod crash;

@@ -2,6 +2,9 @@
 //! `claude-endpoint/src/prompt.md` alone. The stand-in for a model reads like this, and `check-anchors` holds what it
 //! reads against the files.
 
+/// `@@` as the Claude CLI is given it.
+const WIDE: &str = "\u{FF20}\u{FF20}";
+
 /// One line of code in a prompt's diff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown<'a> {
@@ -21,18 +24,18 @@ pub struct Shown<'a> {
 /// line follows the one above.
 pub fn lines(prompt: &str) -> impl Iterator<Item = Shown<'_>> {
     let mut path = "";
-    // the place's heading, and the line above
+    // what follows the `@@`, and the line above
     let mut place: Option<(&str, Option<Shown<'_>>)> = None;
     prompt.split('\n').filter_map(move |line| {
         if let Some(heading) = line.strip_prefix("=== ") {
             (path, place) = (bare_path(heading), None);
-        } else if line.starts_with("@@") {
-            place = Some((line, None));
+        } else if let Some(heading) = line.strip_prefix("@@").or_else(|| line.strip_prefix(WIDE)) {
+            place = Some((heading, None));
         } else if line == "..." {
             place = place.map(|(heading, _)| (heading, None));
         } else {
             let (heading, above) = place?;
-            let in_focus = heading == "@@" || heading.starts_with("@@ ");
+            let in_focus = heading.is_empty() || heading.starts_with(' ');
             let read = line_of_code(above, line).map(|line| Shown { path, in_focus, ..line });
             place = read.map(|line| (heading, Some(line)));
             return read;
@@ -94,6 +97,8 @@ mod tests {
                 .map(|line| line.in_focus)
                 .collect();
         assert_eq!(focus, [false, true, true]);
+        let wide = "=== a\n＠＠ fn\n1+x\n＠＠reviewed-before＠＠\n5+y\n";
+        assert_eq!(lines(wide).map(|line| line.in_focus).collect::<Vec<_>>(), [true, false]);
     }
 
     #[test]

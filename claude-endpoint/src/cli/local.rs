@@ -2,34 +2,37 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
-use clap::Args;
+use clap::{ArgGroup, Args};
+use jiff::Timestamp;
+use serde_json::json;
 
 use crate::config::Cli;
 use crate::desk::{Desk, Errand, Purpose};
-use crate::diff::{self, Diff};
+use crate::diff;
 use crate::earlier::State;
 use crate::examine::{Examined, Extent, Inputs, NotExamined, examine};
 use crate::project::{RULES, SETTINGS};
-use crate::prompt::{Background, Commit, Text};
+use crate::prompt::Background;
+use crate::replay::{INPUTS, RESULT};
 use crate::report;
+
+mod repo;
+
+use repo::Repo;
 
 /// A larger diff is no review.
 const LARGEST_DIFF: u64 = 32 << 20;
-/// A larger file is not shown whole anyway.
-const LARGEST_FILE: usize = 512 << 10;
-const MOST_FILES: usize = 60;
-const MOST_COMMITS: &str = "--max-count=50";
 /// What a diff that came without a repository is compared with.
 const HEAD: &str = "HEAD";
 
 /// What to review.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("change").args(["diff", "range"]).required(true)))]
 pub struct Local {
     /// A diff as git writes it; `-` is standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "range", required_unless_present = "range")]
+    #[arg(long, value_name = "FILE")]
     diff: Option<PathBuf>,
     /// Commits, as `git diff` takes them: A..B or A...B
     #[arg(long, value_name = "A..B")]
@@ -58,7 +61,10 @@ pub(super) async fn run(local: &Local, cli: &Cli) -> anyhow::Result<bool> {
     let examined = match ask(&desk, &inputs).await {
         Ok(examined) => examined,
         Err(NotExamined::Nothing(left_out)) => {
-            println!("{}", report::nothing(&left_out));
+            match local.json {
+                true => println!("{:#}", json!({"review": null, "left_out": left_out})),
+                false => println!("{}", report::nothing(&left_out)),
+            }
             return Ok(true);
         }
         Err(error) => return Err(error.into()),
@@ -72,38 +78,36 @@ pub(super) async fn run(local: &Local, cli: &Cli) -> anyhow::Result<bool> {
 }
 
 async fn ask(desk: &Desk, inputs: &Inputs) -> Result<Examined, NotExamined> {
+    // a folder of its own in RECORD_DIR
+    let delivery = format!("local-{}", Timestamp::now().strftime("%Y%m%dT%H%M%S.%3f"));
     let errand = Errand {
-        delivery: "local",
+        delivery: &delivery,
         repository: &inputs.repository,
         subject: "local",
         purpose: Purpose::Review,
     };
-    examine(desk, &errand, inputs).await
+    desk.record(&delivery, INPUTS, inputs).await;
+    let examined = examine(desk, &errand, inputs).await?;
+    desk.record(&delivery, RESULT, &examined).await;
+    Ok(examined)
 }
 
 impl Local {
     fn inputs(&self, limits: Extent) -> anyhow::Result<Inputs> {
-        let repo = Repo(&self.repo);
+        let repo = Repo::open(&self.repo)?;
         let (text, base, head) = match (&self.diff, &self.range) {
             (Some(file), _) => (read(file)?, HEAD.to_owned(), None),
             (None, Some(range)) => {
                 let (base, head) = ends(range)?;
-                let text = repo.git(&[
-                    "diff",
-                    "--no-color",
-                    "--no-ext-diff",
-                    "-M",
-                    "--src-prefix=a/",
-                    "--dst-prefix=b/",
-                    "--end-of-options",
-                    range,
-                ])?;
+                let text = repo.diff(range)?;
+                let length = text.len() as u64;
+                ensure!(length <= LARGEST_DIFF, "{range} is larger than {} MiB", LARGEST_DIFF >> 20);
                 (text, base.to_owned(), Some(head.to_owned()))
             }
             (None, None) => bail!("give a diff (--diff FILE) or a range of commits (--range A..B)"),
         };
         let diff = diff::parse(&text).context("this is no diff as git writes it (`git diff`)")?;
-        let commits = self.range.as_deref().map(|range| repo.commits(range)).unwrap_or_default();
+        let commits = head.as_deref().map(|head| repo.commits(&base, head)).unwrap_or_default();
         let title = commits.first().map(|commit| commit.message.clone()).unwrap_or_default();
         let (title, body) = title.split_once('\n').unwrap_or((&title, ""));
         let background = Background {
@@ -113,10 +117,7 @@ impl Local {
             ..Background::default()
         };
         Ok(Inputs {
-            repository: self
-                .repo
-                .file_name()
-                .map_or("local".into(), |name| name.to_string_lossy().into_owned()),
+            repository: repo.name(),
             head: head.unwrap_or_default(),
             what: self.range.clone().unwrap_or_else(|| "a diff".to_owned()),
             author: String::new(),
@@ -156,58 +157,9 @@ fn ends(range: &str) -> anyhow::Result<(&str, &str)> {
         .split_once("...")
         .or_else(|| range.split_once(".."))
         .with_context(|| format!("`{range}` is no range of commits: write it as A..B, such as main..HEAD"))?;
-    let named = |end| if end == "" { HEAD } else { end };
     Ok((named(base), named(head)))
 }
 
-/// A repository on this machine, read with git.
-struct Repo<'a>(&'a Path);
-
-impl Repo<'_> {
-    fn git(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new("git")
-            .arg("-C")
-            .arg(self.0)
-            .args(arguments)
-            .output()
-            .context("cannot run git; install it, or give a diff with --diff")?;
-        if !output.status.success() {
-            bail!("git: {}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    fn file(&self, commit: &str, path: &str) -> Option<Text> {
-        let text = self.git(&["show", "--end-of-options", &format!("{commit}:{path}")]).ok()?;
-        (text.len() <= LARGEST_FILE).then(|| Text { path: path.to_owned(), text })
-    }
-
-    /// Changed files as they are after the change: at `head`, or as they lie in the folder.
-    fn files(&self, head: Option<&str>, diff: &Diff) -> Vec<Text> {
-        let paths = diff
-            .files
-            .iter()
-            .filter(|file| file.unreadable.is_none())
-            .filter_map(|file| file.new_path.as_deref());
-        let text = |path: &str| match head {
-            Some(head) => self.file(head, path),
-            None => {
-                // a diff names any path; nothing outside of the repository is read for it
-                let inside =
-                    Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)));
-                let text = inside.then(|| std::fs::read_to_string(self.0.join(path)).ok())??;
-                (text.len() <= LARGEST_FILE).then(|| Text { path: path.to_owned(), text })
-            }
-        };
-        paths.take(MOST_FILES).filter_map(text).collect()
-    }
-
-    fn commits(&self, range: &str) -> Vec<Commit> {
-        let log = self.git(&["log", MOST_COMMITS, "--format=%H%n%B%x00", "--end-of-options", range]);
-        let log = log.unwrap_or_default();
-        let entries = log.split('\0').filter_map(|entry| entry.trim_start().split_once('\n'));
-        entries
-            .map(|(sha, message)| Commit { sha: sha.to_owned(), message: message.trim().to_owned() })
-            .collect()
-    }
+fn named(end: &str) -> &str {
+    if end.is_empty() { HEAD } else { end }
 }

@@ -17,6 +17,10 @@ use crate::status::Threshold;
 const LONGEST_CONTEXT: usize = 100;
 const BOTH: &str = "GITHUB_TOKEN and GITHUB_APP_ID are both set; keep one of them: with the token, the token's owner posts \
     and sets commit statuses; with the GitHub App, its bot posts and writes check runs";
+const HANDOFF_AS_APP: &str = "JULES_HANDOFF=on needs HANDOFF_TOKEN where a GitHub App posts: Jules acts on what the person \
+    writes who started its task, not on a bot's words; a fine-grained token with write access to pull requests is enough";
+const HANDOFF_AS_NOBODY: &str =
+    "JULES_HANDOFF=on needs HANDOFF_TOKEN or GITHUB_TOKEN, of the person who starts Jules' tasks";
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct GithubArgs {
@@ -38,6 +42,15 @@ pub(super) struct GithubArgs {
     /// Whether a reviewed commit gets a status (as a GitHub App: a check run)
     #[arg(long, env = "STATUS", default_value = "on", value_name = "on|off", value_parser = BoolishValueParser::new(), action = ArgAction::Set)]
     status: bool,
+    /// Whether Jules is asked in a comment to fix what a review of its pull request found
+    #[arg(long, env = "JULES_HANDOFF", default_value = "off", value_name = "on|off", value_parser = BoolishValueParser::new(), action = ArgAction::Set)]
+    jules_handoff: bool,
+    /// Token of the person who starts Jules' tasks, by whom it is asked: it acts for nobody else [default: GITHUB_TOKEN]
+    #[arg(long, env = "HANDOFF_TOKEN", hide = true, hide_env_values = true)]
+    handoff_token: Option<SecretString>,
+    /// File with HANDOFF_TOKEN
+    #[arg(long, env = "HANDOFF_TOKEN_FILE", value_name = "FILE")]
+    handoff_token_file: Option<PathBuf>,
     /// Name of that status
     #[arg(long, env = "STATUS_CONTEXT", default_value = "ai-relay")]
     status_context: String,
@@ -59,6 +72,20 @@ pub struct GithubSettings {
     pub pacing: Duration,
     /// The name of our statuses; `None`: there are none.
     pub status_context: Option<String>,
+    /// Whether Jules is asked to fix what was found, and by whom.
+    pub handoff: HandoffSettings,
+}
+
+/// By whom Jules is asked to fix what was found.
+#[derive(Debug, Clone, Default)]
+pub enum HandoffSettings {
+    /// By nobody.
+    #[default]
+    Off,
+    /// By the owner of `GITHUB_TOKEN`.
+    Ourselves,
+    /// By the owner of this token.
+    Person(SecretString),
 }
 
 impl GithubArgs {
@@ -66,6 +93,7 @@ impl GithubArgs {
         let token = secret("GITHUB_TOKEN", self.github_token.as_ref(), self.github_token_file.as_deref())?;
         let app = self.github_app.key()?;
         ensure!(token.is_none() || app.is_none(), BOTH);
+        let handoff = self.handoff(token.is_some(), app.is_some())?;
         let context = self.status_context.trim();
         ensure!(
             (1..=LONGEST_CONTEXT).contains(&context.chars().count())
@@ -78,7 +106,18 @@ impl GithubArgs {
             app,
             pacing: Duration::from_millis(self.github_pacing_ms),
             status_context: self.status.then(|| context.to_owned()),
+            handoff,
         })
+    }
+
+    fn handoff(&self, has_token: bool, is_app: bool) -> anyhow::Result<HandoffSettings> {
+        if !self.jules_handoff {
+            return Ok(HandoffSettings::Off);
+        }
+        let token = secret("HANDOFF_TOKEN", self.handoff_token.as_ref(), self.handoff_token_file.as_deref())?;
+        ensure!(token.is_some() || !is_app, HANDOFF_AS_APP);
+        ensure!(token.is_some() || has_token, HANDOFF_AS_NOBODY);
+        Ok(token.map_or(HandoffSettings::Ourselves, HandoffSettings::Person))
     }
 }
 
@@ -112,6 +151,25 @@ mod tests {
         let both = settings(&[&app[..], &["--github-token", "canary"]].concat()).unwrap_err().to_string();
         assert!(both.contains("keep one") && !both.contains("canary"), "{both}");
         assert!(settings(&app[..2]).unwrap_err().to_string().contains("GITHUB_APP_PRIVATE_KEY"));
+    }
+
+    #[test]
+    fn jules_is_asked_by_a_person_or_not_at_all() {
+        let key = app_key();
+        let (app, on) =
+            (["--github-app-id", APP_ID, "--github-app-private-key", &key], ["--jules-handoff", "on"]);
+        let token = ["--github-token", "canary"];
+        let person = ["--handoff-token", "canary-of-a-person"];
+        assert!(matches!(settings(&person).unwrap().handoff, HandoffSettings::Off));
+        assert!(matches!(settings(&[on, token].concat()).unwrap().handoff, HandoffSettings::Ourselves));
+        for flags in [[&on[..], &token, &person].concat(), [&on[..], &app, &person].concat()] {
+            let settings = settings(&flags).unwrap();
+            assert!(matches!(settings.handoff, HandoffSettings::Person(_)));
+            assert!(!format!("{settings:?}").contains("canary"));
+        }
+        let as_app = settings(&[&on[..], &app].concat()).unwrap_err().to_string();
+        assert!(as_app.contains("HANDOFF_TOKEN") && as_app.contains("person"), "{as_app}");
+        assert!(settings(&on).unwrap_err().to_string().contains("HANDOFF_TOKEN or GITHUB_TOKEN"));
     }
 
     #[test]

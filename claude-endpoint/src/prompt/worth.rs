@@ -7,7 +7,7 @@ const LONGEST_LINE: usize = 2_000;
 
 /// Why nobody would want this file reviewed line by line, and whether that is a gap all the same: where the reason comes
 /// from the change itself, its author could use it to keep a file from being read.
-pub(super) fn skip_reason(file: &File) -> Option<(&'static str, bool)> {
+pub fn skip_reason(file: &File) -> Option<(&'static str, bool)> {
     let path = file.path();
     let name = path.rsplit('/').next().unwrap_or(path);
     match file.unreadable {

@@ -96,15 +96,11 @@ impl Writing<'_, '_> {
                 diff.extend(hunks.iter().filter_map(|hunk| fit(room, patch.reviewed(hunk))));
             }
         }
-        let has_focus =
-            |file| self.candidates.iter().any(|candidate| std::ptr::eq(candidate.patch.file, file));
+        let candidates = self.candidates;
         self.reviewed.retain(|(file, hunks)| {
             let patch = Patch::new(file);
             let text = hunks.iter().fold(patch.header(), |out, hunk| out + &patch.reviewed(hunk));
-            match has_focus(*file) {
-                true => true,
-                false => fit(room, text).map(|text| diff.push_str(&text)).is_none(),
-            }
+            has_focus(candidates, file) || fit(room, text).map(|text| diff.push_str(&text)).is_none()
         });
         diff
     }
@@ -125,13 +121,19 @@ impl Writing<'_, '_> {
         let elsewhere =
             others.map(|(_, candidate)| candidate.patch.file.path()).filter(|path| !left_out(path));
         let elsewhere: Vec<String> = elsewhere.map(|path| format!("| {}\n", visible(path))).collect();
-        let reviewed = self.reviewed.iter().map(|(file, _)| (file.path(), "reviewed before"));
+        let reviewed = self.reviewed.iter().filter(|(file, _)| !has_focus(self.candidates, file));
+        let reviewed = reviewed.map(|(file, _)| (file.path(), "reviewed before"));
         let left = self.left_out.iter().map(|left| (left.path.as_str(), left.reason.as_str()));
         let left = left.chain(reviewed).map(|(path, reason)| format!("| {} ({reason})\n", visible(path)));
         let mut room = self.names;
         let not_shown = list("\n## Changed, but not shown\n", left.collect(), &mut room);
         not_shown + &list("\n## In the other parts\n", elsewhere, &mut room)
     }
+}
+
+/// Whether something of the file is to be reviewed.
+fn has_focus(candidates: &[Candidate<'_>], file: &File) -> bool {
+    candidates.iter().any(|candidate| std::ptr::eq(candidate.patch.file, file))
 }
 
 /// The heading and as many lines as there is room for; nothing without lines.

@@ -9,6 +9,7 @@ use crate::desk::{Errand, NotAsked, Purpose};
 use crate::diff::{self, Diff};
 use crate::examine::{Extent, Inputs, NotExamined, examine};
 use crate::memory::MemoryError;
+use crate::replay::{INPUTS, RESULT};
 use crate::reviewer::ReviewError;
 
 /// Memories in one prompt.
@@ -39,13 +40,13 @@ impl Review {
         let subject = topic.subject.as_str();
         let delivery = &journey.event.id;
         let errand = Errand { delivery, repository: journey.repository, subject, purpose: Purpose::Review };
-        self.desk.record(delivery, "inputs", &inputs).await;
+        self.desk.record(delivery, INPUTS, &inputs).await;
         let examining = examine(&self.desk, &errand, &inputs);
         let examined = match journey.steps.run("ask", "review made", examining).await {
             Ok(examined) => examined,
             Err(error) => return Err(journey.not_examined(error).await),
         };
-        self.desk.record(delivery, "result", &examined).await;
+        self.desk.record(delivery, RESULT, &examined).await;
         let mut made = Made::new(journey.event, topic, &inputs, examined);
         made.recall_error = recall_error;
         Ok(made)

@@ -39,7 +39,7 @@ pub(super) enum Stop {
     /// There is nothing more to do.
     Finish(Finish),
     /// This head was reviewed before, and this is what it came to.
-    Already(Finish, Came),
+    Already(Box<Finish>, Came),
     /// It may go better later.
     Retry(String),
     /// It never will.
@@ -61,7 +61,8 @@ impl From<GithubError> for Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Finish(finish) | Self::Already(finish, _) => f.write_str(&finish.summary),
+            Self::Finish(finish) => f.write_str(&finish.summary),
+            Self::Already(finish, _) => f.write_str(&finish.summary),
             Self::Retry(text) | Self::Dead(text) | Self::NoReviewer(text) => f.write_str(text),
             Self::Github(error) => error.fmt(f),
             Self::Ask(error) => error.fmt(f),
@@ -74,7 +75,8 @@ impl Review {
     /// attempt, so that a single bad pull request cannot hold up the others.
     pub(super) async fn verdict(&self, stop: Stop, attempt: u32) -> Verdict {
         match stop {
-            Stop::Finish(finish) | Stop::Already(finish, _) => done(finish),
+            Stop::Finish(finish) => done(finish),
+            Stop::Already(finish, _) => done(*finish),
             Stop::Retry(error) => Verdict::Retry { error, after: None },
             Stop::Dead(error) => Verdict::Dead { error },
             Stop::NoReviewer(reason) => Verdict::Away { reason },
@@ -101,7 +103,7 @@ impl Review {
             GithubError::Unavailable(_) if self.github.probe().await.is_err() => {
                 Verdict::Away { reason: text }
             }
-            _ if attempt < patience(&error) => Verdict::Retry { error: text, after: None },
+            error if attempt < patience(&error) => Verdict::Retry { error: text, after: None },
             GithubError::NotFound(_) if !self.github.can_post() => {
                 Verdict::Dead { error: format!("{text}; GITHUB_TOKEN is not set") }
             }
@@ -140,6 +142,13 @@ pub(super) fn skipped(reason: impl Into<String>) -> Finish {
     Finish::new(State::Skipped.as_str(), reason)
 }
 
+/// A head that nobody wants reviewed, which its status need not say.
+pub(super) fn unwanted(reason: impl Into<String>) -> Finish {
+    let mut finish = skipped(reason);
+    finish.detail.insert("status".to_owned(), "none wanted".into());
+    finish
+}
+
 pub(super) fn superseded(newer: &str) -> Finish {
     let short = newer.get(..7).unwrap_or(newer);
     let mut finish =
@@ -151,7 +160,7 @@ pub(super) fn superseded(newer: &str) -> Finish {
 pub(super) fn already(url: String, state: &earlier::State) -> Stop {
     let finish =
         Finish { url: Some(url), ..Finish::new(State::Completed.as_str(), "this head is already reviewed") };
-    Stop::Already(finish, came(state, &Remembered::Told))
+    Stop::Already(Box::new(finish), came(state, &Remembered::Told))
 }
 
 /// What the status of a reviewed head says: earlier findings that are open count as well.
@@ -268,6 +277,7 @@ fn detail(made: &Made, steps: &Steps) -> Map<String, Value> {
         "head_sha": made.head,
         "posted": made.posted.is_some(),
         "provenance": made.provenance,
+        "handed_over": made.handed_over,
         "round": made.state.rounds,
         "findings": {
             "total": made.findings().count(), "inline": inline, "file": on_files,

@@ -20,7 +20,7 @@ use crate::text::{line_for_model, memorable, shorten};
 use crate::verdict::Finding;
 
 /// The largest memory of one review, in characters.
-const LONGEST_MEMORY: usize = 6_000;
+const LONGEST_MEMORY: usize = 5_800;
 /// What the memory takes for the name of a branch.
 const LONGEST_BRANCH: usize = 250;
 /// The subject of a pushed commit.
@@ -143,6 +143,12 @@ pub(super) struct Made {
     pub(super) state: State,
     /// Whose change it is.
     pub(super) provenance: Option<Provenance>,
+    /// Whether its branch is in the repository, where only those push who may write.
+    #[serde(default)]
+    pub(super) is_inside: bool,
+    /// The comment that asks Jules to fix what is open, or why there is none.
+    #[serde(default)]
+    pub(super) handed_over: Option<String>,
     /// What the project wants.
     pub(super) wishes: Wishes,
     /// What the summary says beside the review.
@@ -194,6 +200,8 @@ impl Made {
             examined,
             state,
             provenance: None,
+            is_inside: false,
+            handed_over: None,
             wishes: Wishes::default(),
             notes: vec![],
             update,
@@ -212,6 +220,11 @@ impl Made {
     /// What only a pull request has: its project's words, its author's kind, the threads of what is fixed.
     pub(super) fn note(&mut self, project: &Project, from: Provenance, threads: &[Thread]) {
         self.notes.extend(project.trouble.clone());
+        if from.is_program() {
+            let task = from.task_url().map(|url| format!(", {url}")).unwrap_or_default();
+            let by = line_for_model(&from.to_string());
+            self.update.context.push_str(&format!("\nThe change was made by a program: {by}{task}"));
+        }
         self.wishes = project.wishes();
         self.provenance = Some(from);
         let fixed = std::mem::take(&mut self.to_resolve);

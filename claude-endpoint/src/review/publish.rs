@@ -13,6 +13,11 @@ use crate::github::{GithubError, NewComment, OwnReview};
 use crate::marker::Bond;
 use crate::{render, summary};
 
+/// What a summary says while there are no reviews.
+pub(super) fn paused(by: &str) -> String {
+    format!("Reviews of this pull request are paused by {by}. `/ai resume` goes on.")
+}
+
 impl Review {
     pub(super) async fn publish(
         &self,
@@ -199,6 +204,7 @@ impl Review {
         let Some((summary, known)) = self.summary(repository, number, ours) else { return Ok(()) };
         // somebody may have paused the reviews while this one was made
         made.state.paused = known.paused;
+        made.notes.extend(made.state.paused.as_ref().map(|by| paused(by)));
         let mark = self.marker.find(&summary.body, repository, &summary::subject(number));
         if !made.is_summary_behind && mark.is_some_and(|mark| head.is_of(&mark, &journey.event.id)) {
             return Ok(());
@@ -258,8 +264,10 @@ impl Review {
         }
         let (repository, delivery) = (journey.repository, journey.event.id.as_str());
         let seal = summary::seal(&self.marker, repository, number, delivery, state);
-        let body = summary::notice(sentence, state, &seal);
-        match self.summary(repository, number, ours) {
+        let summary = self.summary(repository, number, ours);
+        let before = summary.as_ref().map(|(summary, _)| summary.body.as_str());
+        let body = summary::notice(sentence, state, before, &seal);
+        match summary {
             Some((summary, known)) if known == *state && summary.body.contains(sentence) => Ok(()),
             Some((summary, _)) => {
                 self.github.update_review(repository, number, summary.id, &body).await.map(drop)

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use queue::Finish;
 use shared::event::PullRequest;
+use shared::memory::Trust;
 
 use super::ending::{self, Posting, Stop};
 use super::made::{Made, Topic};
@@ -93,6 +94,7 @@ impl Review {
         };
         journey.wishes = made.wishes;
         self.publish(journey, head, &mut made).await?;
+        self.hand_over(journey, head, &mut made).await?;
         let remembered = self.remember(journey, &made.update).await?;
         let posting = if self.github.can_post() { Posting::Wanted } else { Posting::Impossible };
         Ok((
@@ -115,7 +117,7 @@ impl Review {
         journey.wishes = project.wishes();
         self.wanted(journey, Stand::from(&context.pull), head)?;
         if project.is_off && !head.is_asked_for {
-            return Err(Stop::Finish(ending::skipped("the project's .ai-relay.toml switches reviews off")));
+            return Err(Stop::Finish(ending::unwanted("the project's .ai-relay.toml switches reviews off")));
         }
         if let Some(url) = self.reviewed_before(journey, head, &context.reviews) {
             return Err(ending::already(url, &state));
@@ -133,13 +135,16 @@ impl Review {
             return Err(self.halt(journey, head, &context.reviews, &state, reason).await);
         }
         let topic = Topic::of_pull(repository, pr.number, &context.pull);
-        let threads = context.threads.clone();
+        let (threads, is_inside) = (context.threads.clone(), !context.pull.is_cross_repository);
         let inputs = context::inputs(&topic, diff, context, state, self);
-        let mut made = tokio::select! {
-            made = self.make(journey, &topic, inputs) => made?,
-            never = self.pending(repository, &pr.head_sha) => match never {},
-        };
+        let making = self.make(journey, &topic, inputs);
+        let mut made = self.announced(repository, &pr.head_sha, making).await?;
         made.note(&project, from, &threads);
+        made.is_inside = is_inside;
+        if head.is_asked_for {
+            // the event is somebody's comment, which tells nothing of whose change it is
+            made.update.trust = Some(Trust::of(None, !is_inside, is_inside));
+        }
         journey.keep(Some(&mut made)).await?;
         Ok(made)
     }
@@ -155,7 +160,7 @@ impl Review {
         let finish = if pull.head_sha != pr.head_sha {
             ending::superseded(pull.head_sha)
         } else if !pull.open {
-            ending::skipped("the pull request is closed")
+            ending::unwanted("the pull request is closed")
         } else if pull.draft && !drafts {
             ending::skipped("the pull request is a draft; REVIEW_DRAFTS=true reviews drafts too")
         } else {

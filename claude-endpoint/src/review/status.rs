@@ -1,10 +1,9 @@
 //! The status of a head: what everybody sees who decides about merging.
 
-use std::convert::Infallible;
-
 use queue::Finish;
 use serde_json::Value;
 use shared::outcome::State;
+use tokio_util::sync::CancellationToken;
 
 use super::ending::{self, Stop};
 use super::{Journey, Review};
@@ -12,15 +11,30 @@ use crate::github::{GithubError, Told};
 use crate::status::{Came, Status};
 
 impl Review {
-    /// Says after a moment that the review is under way, and then waits for ever.
-    pub(super) async fn pending(&self, repository: &str, head: &str) -> Infallible {
-        tokio::time::sleep(self.limits.announced_after).await;
-        if self.github.can_post()
-            && let Err(error) = self.github.set_status(repository, head, &Status::pending()).await
-        {
-            tracing::info!(%error, "the status stays as it is");
-        }
-        std::future::pending().await
+    /// Does some work, and says that it is under way where it takes long. What is being said is said to its end: a call
+    /// that is given up could still arrive, and stand in the place of the status that follows.
+    pub(super) async fn announced<T>(
+        &self,
+        repository: &str,
+        head: &str,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let done = CancellationToken::new();
+        let announcing = async {
+            let is_slow = tokio::time::sleep(self.limits.announced_after);
+            if self.github.can_post() && done.run_until_cancelled(is_slow).await.is_some() {
+                let announced = self.github.set_status(repository, head, &Status::pending()).await;
+                if let Err(error) = announced {
+                    tracing::info!(%error, "the status stays as it is");
+                }
+            }
+        };
+        let working = async {
+            let result = work.await;
+            done.cancel();
+            result
+        };
+        tokio::join!(working, announcing).0
     }
 
     /// Sets the status that goes with the end of a review. What only waits or is tried again has none yet.
@@ -32,7 +46,7 @@ impl Review {
     ) -> Result<Finish, Stop> {
         let (mut finish, came) = match result {
             Ok(done) => done,
-            Err(Stop::Already(finish, came)) => (finish, came),
+            Err(Stop::Already(finish, came)) => (*finish, came),
             Err(Stop::Finish(finish)) => {
                 let came = came_to(&finish);
                 (finish, came)
@@ -45,7 +59,8 @@ impl Review {
                 return Err(stop);
             }
         };
-        if self.github.can_post() {
+        let is_wanted = !finish.detail.contains_key("status");
+        if is_wanted && self.github.can_post() {
             let told = self.tell(journey, head, &came, finish.url.clone()).await?;
             finish.detail.insert("status".to_owned(), told.into());
         }

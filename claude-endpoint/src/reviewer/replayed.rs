@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{Failed, Question, Reply, ReviewError, Reviewer, anthropic, claude_cli, ollama};
 use crate::record::{self, Recorded, Redact};
+use crate::replay::unified;
 use crate::text::shorten;
 
 const LONGEST_LINE: usize = 200;
@@ -46,6 +47,9 @@ pub struct Difference {
     pub file: Option<String>,
     /// What differs.
     pub what: String,
+    /// How its text differs; empty where there is nothing to compare it with.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub diff: String,
 }
 
 /// How much a recorded question is the one that is asked.
@@ -85,10 +89,14 @@ impl Replayed {
     /// Where the questions asked so far, and those that were recorded, differ.
     pub fn differences(&self) -> Vec<Difference> {
         let state = self.lock();
-        let unasked = state.kept.iter().filter(|kept| !kept.is_used);
+        let used = || state.kept.iter().filter(|kept| kept.is_used);
+        // what was asked again after a failure or a restart is asked once now
+        let is_repeated = |kept: &&Kept| used().any(|used| used.recorded.asks_the_same(&kept.recorded));
+        let unasked = state.kept.iter().filter(|kept| !kept.is_used && !is_repeated(kept));
         let unasked = unasked.map(|kept| Difference {
             file: Some(kept.file.clone()),
             what: "is not asked any more".to_owned(),
+            diff: String::new(),
         });
         state.differences.iter().cloned().chain(unasked).collect()
     }
@@ -110,7 +118,7 @@ impl State {
         let best = rated.into_iter().max_by_key(|(like, kept)| (*like, kept.recorded.error.is_none()));
         let Some((like, kept)) = best else {
             let what = format!("was not asked then: {}", first_line(user));
-            self.differences.push(Difference { file: None, what });
+            self.differences.push(Difference { file: None, what, diff: String::new() });
             return None;
         };
         kept.is_used = true;
@@ -124,7 +132,9 @@ impl State {
                 .filter_map(|(name, then, now)| difference(name, then, now))
                 .chain(schema)
                 .collect();
-            self.differences.push(Difference { file: Some(kept.file.clone()), what: what.join("; ") });
+            let diff = texts.iter().map(|(_, then, now)| unified(then, now)).collect();
+            let (file, what) = (Some(kept.file.clone()), what.join("; "));
+            self.differences.push(Difference { file, what, diff });
         }
         Some(kept.recorded.clone())
     }

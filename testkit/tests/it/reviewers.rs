@@ -66,8 +66,13 @@ async fn the_real_claude_cli_reviews_and_is_given_no_file_and_no_secret() {
     journey_is_complete(&world, &site, "d1", &scenario).await;
     let detail = site.delivery("d1").await.unwrap()["targets"][0]["outcome"]["detail"].clone();
     assert_eq!(detail["reviewer"], "claude-cli");
+    // each finding is looked at again, by the cheaper model
+    let look = &detail["second_look"];
+    assert!(look["checked"].as_u64().unwrap() > 0 && look["unchecked"] == 0, "{detail}");
     let requests = world.anthropic.requests();
-    assert!(!requests.is_empty());
+    for model in ["claude-sonnet-5-5", "claude-haiku-5-5"] {
+        assert!(requests.iter().any(|request| request.model() == model), "{model}");
+    }
     for request in requests {
         let sent = request.body.to_string();
         for secret in

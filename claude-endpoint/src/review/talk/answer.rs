@@ -6,20 +6,23 @@ use queue::Finish;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::event::{Comment, PullRequest};
-use shared::memory::{Trust, Update};
+use shared::memory::{Hit, Trust, Update};
+use shared::outcome::State as Outcome;
 
 use super::super::ending::{Remembered, Stop};
-use super::super::made::Topic;
+use super::super::made::{Made, Topic};
 use super::super::pull::Head;
 use super::super::{Journey, Review, context, progress};
-use super::Call;
+use super::{Answered, Call, Place, Said};
 use crate::commands::{self, Command};
 use crate::desk::{Errand, NotAsked, Purpose};
 use crate::github::ThreadComment;
-use crate::memory::MemoryError;
 use crate::prompt;
 use crate::reviewer::{Question, ReviewError};
-use crate::text::{code_span, prose_for_model, quoted_block, shorten};
+use crate::text::{
+    code_for_model, code_span, line_for_model, postable, postable_line, prose_for_model, quoted_block,
+    shorten,
+};
 
 /// Stable, so that it can be cached.
 const INSTRUCTIONS: &str = include_str!("answer.md");
@@ -28,6 +31,8 @@ const LONGEST_ANSWER: usize = 8_000;
 const LONGEST_QUESTION: usize = 4_000;
 /// Comments of a thread that the model reads, the newest.
 const MOST_SAID: usize = 20;
+/// Heads that one command follows a pull request through.
+const MOST_HEADS: usize = 3;
 /// What the memory is asked for a question, and shows for `/ai recall`.
 const MOST_MEMORIES: usize = 8;
 const LONGEST_MEMORY: usize = 600;
@@ -55,71 +60,83 @@ fn parse(text: &str) -> Result<String, String> {
 }
 
 impl Review {
-    /// The answer's text, Markdown.
+    /// The answer's text, Markdown, fit to be posted.
     pub(super) async fn work_out(
         &self,
         journey: &mut Journey<'_>,
-        comment: &Comment,
+        said: &Said<'_>,
         call: &Call,
-    ) -> Result<String, Stop> {
-        match call {
-            Call::Command(Command::Review) => self.review_now(journey, comment).await,
-            Call::Command(Command::Ask(question)) => self.ask_about(journey, comment, question, &[]).await,
-            Call::Command(Command::Remember(text)) => self.remember_this(journey, comment, text).await,
+    ) -> Result<Answered, Stop> {
+        let comment = said.comment;
+        let text = match call {
+            Call::Command(Command::Review) => return self.review_now(journey, comment).await,
+            Call::Command(Command::Ask(question)) => {
+                let thread = match said.place {
+                    Place::Thread(root) => {
+                        self.github.thread_of(journey.repository, comment.number, root).await?
+                    }
+                    Place::Conversation => vec![],
+                };
+                return self.ask_about(journey, said, question, &thread).await;
+            }
+            Call::Reply(thread) => return self.ask_about(journey, said, &comment.body, thread).await,
+            Call::Command(Command::Remember(text)) => self.remember_this(journey, comment, text).await?,
             Call::Command(Command::Recall(query)) => self.recall_this(journey, query).await,
             Call::Command(Command::Forget(id)) => self.forget(journey, id).await,
-            Call::Command(Command::Pause) => self.pause(journey, comment, true).await,
-            Call::Command(Command::Resume) => self.pause(journey, comment, false).await,
-            Call::Command(Command::Help) => Ok(commands::help().to_owned()),
+            Call::Command(Command::Pause) => self.pause(journey, comment, true).await?,
+            Call::Command(Command::Resume) => self.pause(journey, comment, false).await?,
+            Call::Command(Command::Help) => commands::help().to_owned(),
             Call::Command(Command::Unknown(word)) => {
-                Ok(format!("I know no {}.\n\n{}", code_span(word), commands::help()))
+                format!("I know no {}.\n\n{}", code_span(word), commands::help())
             }
-            Call::Reply(thread) => self.ask_about(journey, comment, &comment.body, thread).await,
-        }
+        };
+        Ok(text.into())
     }
 
     /// A review of the present head, all of it, whatever was reviewed or paused before.
-    async fn review_now(&self, journey: &mut Journey<'_>, comment: &Comment) -> Result<String, Stop> {
+    async fn review_now(&self, journey: &mut Journey<'_>, comment: &Comment) -> Result<Answered, Stop> {
         if !comment.is_pull_request {
-            return Ok("There is nothing to review: this is no pull request.".to_owned());
+            return Ok("There is nothing to review: this is no pull request.".to_owned().into());
         }
-        let pull = self.github.pull(journey.repository, comment.number).await?;
-        let pr = PullRequest {
-            number: comment.number,
-            head_sha: pull.head_sha,
-            base_sha: pull.base_sha,
-            title: pull.title,
-            author: pull.author,
-            draft: pull.draft,
-            updated_at: pull.updated_at,
-        };
-        let made_before = progress(journey.lease).made;
-        let head = Head { pr: &pr, is_asked_for: true };
-        let Finish { summary, url, .. } = match self.review_head(journey, head, made_before).await {
-            Ok(finish) | Err(Stop::Finish(finish) | Stop::Already(finish, _)) => finish,
-            Err(stop) => return Err(stop),
-        };
-        let at = pr.head_sha.get(..7).unwrap_or(&pr.head_sha).to_owned();
-        Ok(match url {
-            Some(url) => format!("{at}: {summary}. [The review]({url})"),
-            None => format!("{at}: {summary}."),
-        })
+        let mut made_before: Option<Made> = progress(journey.lease).made;
+        for _ in 0..MOST_HEADS {
+            let pull = self.github.pull(journey.repository, comment.number).await?;
+            let pr = PullRequest {
+                number: comment.number,
+                // a review that was begun is finished first: it may stand there already
+                head_sha: made_before.as_ref().map_or(pull.head_sha, |made| made.head.clone()),
+                base_sha: pull.base_sha,
+                title: pull.title,
+                author: pull.author,
+                draft: pull.draft,
+                updated_at: pull.updated_at,
+            };
+            let head = Head { pr: &pr, is_asked_for: true };
+            let finish = self.review_head(journey, head, made_before.take()).await?;
+            if finish.state != Outcome::Superseded.as_str() {
+                return Ok(reviewed(&pr.head_sha, finish));
+            }
+        }
+        Err(Stop::Retry("the pull request's head moves faster than it is reviewed".to_owned()))
     }
 
     async fn ask_about(
         &self,
         journey: &mut Journey<'_>,
-        comment: &Comment,
+        said: &Said<'_>,
         question: &str,
         thread: &[ThreadComment],
-    ) -> Result<String, Stop> {
+    ) -> Result<Answered, Stop> {
+        let comment = said.comment;
         let mut user = match comment.is_pull_request {
             true => self.about_pull(journey, comment.number, question).await?,
             false => self.about_issue(journey, comment.number, question).await?,
         };
-        user.push_str(&said(thread));
+        user.push_str(&beside(said));
+        user.push_str(&told_before(thread, comment.comment_id));
         let question = shorten(&prose_for_model(question), LONGEST_QUESTION);
-        let _ = write!(user, "\n## Question\n| by {}\n{}", comment.author, quoted_block(&question));
+        let author = line_for_model(&comment.author);
+        let _ = write!(user, "\n## Question\n| by {author}:\n{}", quoted_block(&question));
         let subject = super::subject(comment);
         let delivery = journey.event.id.clone();
         let repository = journey.repository;
@@ -127,7 +144,9 @@ impl Review {
         let chosen = match self.desk.choose(&errand, (INSTRUCTIONS.len() + user.len()) / 4).await {
             Ok(chosen) => chosen,
             Err(NotAsked::NoReviewer(reason)) => return Err(Stop::NoReviewer(reason)),
-            Err(NotAsked::OverBudget(reason)) => return Ok(format!("I can't ask the model: {reason}.")),
+            Err(NotAsked::OverBudget(reason)) => {
+                return Ok(format!("The model is not asked: {}.", postable_line(&reason)).into());
+            }
         };
         let schema = schema();
         let question = Question {
@@ -139,18 +158,16 @@ impl Review {
         };
         let asking = self.desk.ask(&errand, chosen.reviewer.as_ref(), &question);
         let reply = journey.steps.run("ask", "question answered", asking).await;
-        let answer = reply.and_then(|reply| parse(&reply.text).map_err(ReviewError::Unusable));
-        match answer {
-            Ok(answer) => Ok(match chosen.label {
-                Some(label) => format!("{answer}\n\n<sub>{label}</sub>"),
-                None => answer,
-            }),
+        let answer = match reply.and_then(|reply| parse(&reply.text).map_err(ReviewError::Unusable)) {
+            Ok(answer) => postable(&answer),
             // it was paid for, and the next would be no better
             Err(ReviewError::Unusable(reason) | ReviewError::NoReview(reason)) => {
-                Ok(format!("The model gave no answer: {reason}."))
+                return Ok(Answered::failed(&format!("the model gave no answer: {reason}")));
             }
-            Err(error) => Err(Stop::Ask(error)),
-        }
+            Err(error) => return Err(Stop::Ask(error)),
+        };
+        let label = chosen.label.map(|label| format!("\n\n<sub>{}</sub>", postable_line(&label)));
+        Ok(format!("{answer}{}", label.unwrap_or_default()).into())
     }
 
     /// The change and what is known about it, as a review would see it.
@@ -214,57 +231,74 @@ impl Review {
         Ok(match self.remember(journey, &update).await? {
             Remembered::Told => "Remembered.".to_owned(),
             Remembered::Queued => "The memory is away; it will be told.".to_owned(),
-            Remembered::Refused(reason) => format!("The memory does not take it: {reason}."),
+            Remembered::Refused(reason) => format!("It is not remembered: {}", postable_line(&reason)),
         })
     }
 
-    async fn recall_this(&self, journey: &Journey<'_>, query: &str) -> Result<String, Stop> {
+    async fn recall_this(&self, journey: &Journey<'_>, query: &str) -> String {
         let hits = match self.memory.recall(journey.repository, query, MOST_MEMORIES).await {
-            Ok(hits) if hits.is_empty() => return Ok("The memory knows nothing about that.".to_owned()),
+            Ok(hits) if hits.is_empty() => return "The memory knows nothing about that.".to_owned(),
             Ok(hits) => hits,
-            Err(error) => return Ok(format!("The memory does not answer: {error}.")),
+            Err(error) => return format!("Nothing can be recalled: {}", postable_line(&error.to_string())),
         };
-        let mut out = String::new();
-        for hit in hits {
-            let text = shorten(&hit.text.split_whitespace().collect::<Vec<_>>().join(" "), LONGEST_MEMORY);
-            let _ = writeln!(
-                out,
-                "- {} ({}): {text} `{}`",
-                hit.kind,
-                hit.created_at.strftime("%Y-%m-%d"),
-                hit.id
-            );
-        }
-        Ok(out)
+        hits.iter().map(line).collect()
     }
 
     /// Only what belongs to this repository: an id is no permission.
-    async fn forget(&self, journey: &Journey<'_>, id: &str) -> Result<String, Stop> {
-        let forgetting = self.memory.forget(journey.repository, id.trim());
-        Ok(match forgetting.await {
+    async fn forget(&self, journey: &Journey<'_>, id: &str) -> String {
+        match self.memory.forget(journey.repository, id.trim()).await {
             Ok(true) => "Forgotten.".to_owned(),
-            Ok(false) | Err(MemoryError::Refused(404, _)) => {
-                "This repository's memory has no such id; `/ai recall …` shows them.".to_owned()
-            }
-            Err(error) => format!("The memory does not forget it: {error}."),
-        })
+            Ok(false) => "This repository's memory has no such id; `/ai recall …` shows them.".to_owned(),
+            Err(error) => format!("It is not forgotten: {}", postable_line(&error.to_string())),
+        }
     }
 }
 
-/// The thread so far, the oldest first.
-fn said(thread: &[ThreadComment]) -> String {
+/// What the person is told of a review that was asked for.
+fn reviewed(head: &str, Finish { state, summary, url, detail, .. }: Finish) -> Answered {
+    let at = head.get(..7).unwrap_or(head);
+    let summary = postable_line(&summary);
+    let text = match &url {
+        // the address is GitHub's
+        Some(url) => format!("{at}: {summary}. [The review]({url})"),
+        None => format!("{at}: {summary}."),
+    };
+    let failure = (state == Outcome::Failed.as_str()).then_some(summary);
+    Answered { text, failure, detail }
+}
+
+/// A memory as people read it, in one line.
+fn line(hit: &Hit) -> String {
+    let text = shorten(&hit.text.split_whitespace().collect::<Vec<_>>().join(" "), LONGEST_MEMORY);
+    let untrusted = if hit.is_untrusted() { ", from a fork" } else { "" };
+    let (kind, day) = (postable_line(&hit.kind), hit.created_at.strftime("%Y-%m-%d"));
+    format!("- {} ({kind}, {day}{untrusted}): {}\n", code_span(&hit.id), postable_line(&text))
+}
+
+/// The code that a comment stands beside.
+fn beside(said: &Said<'_>) -> String {
+    let Some(path) = &said.wire.path else { return String::new() };
+    let place = said.wire.line.map(|line| format!(":{line}")).unwrap_or_default();
+    let hunk = said.wire.diff_hunk.as_deref().unwrap_or_default();
+    let code = code_for_model(hunk.lines()).join("\n");
+    let from = code.char_indices().rev().nth(LONGEST_QUESTION).map_or(0, |(at, _)| at);
+    format!("\n## Asked beside\n| {}{place}\n{}", line_for_model(path), quoted_block(&code[from..]))
+}
+
+/// The thread so far, the oldest first, without the comment that asks.
+fn told_before(thread: &[ThreadComment], asking: u64) -> String {
+    let thread: Vec<_> = thread.iter().filter(|comment| comment.id != asking).collect();
     if thread.is_empty() {
         return String::new();
     }
-    let skipped = thread.len().saturating_sub(MOST_SAID);
     let mut out = "\n## Thread\n".to_owned();
-    for comment in thread.iter().skip(skipped) {
-        let author = if comment.is_ours { "the reviewer (you)" } else { comment.author.as_str() };
-        let _ = write!(
-            out,
-            "| {author}:\n{}",
-            quoted_block(&shorten(&prose_for_model(&comment.body), LONGEST_QUESTION))
-        );
+    for comment in thread.iter().skip(thread.len().saturating_sub(MOST_SAID)) {
+        let author = match comment.is_ours {
+            true => "the reviewer (you)".to_owned(),
+            false => line_for_model(&comment.author),
+        };
+        let text = shorten(&prose_for_model(&comment.body), LONGEST_QUESTION);
+        let _ = write!(out, "| {author}:\n{}", quoted_block(&text));
     }
     out
 }

@@ -3,6 +3,7 @@
 use shared::event::Comment;
 
 use super::super::ending::Stop;
+use super::super::publish::paused;
 use super::super::{Journey, Review};
 
 impl Review {
@@ -22,13 +23,7 @@ impl Review {
         let mut state = self.summary(repository, number, &ours).map(|(_, state)| state).unwrap_or_default();
         state.paused = is_paused.then(|| comment.author.clone());
         let (sentence, answer) = match is_paused {
-            true => (
-                format!(
-                    "Reviews of this pull request are paused by {}. `/ai resume` goes on.",
-                    comment.author
-                ),
-                "Paused: pushes are not reviewed until `/ai resume`.",
-            ),
+            true => (paused(&comment.author), "Paused: pushes are not reviewed until `/ai resume`."),
             false => (
                 "Reviews go on with the next push, or at once with `/ai review`.".to_owned(),
                 "Reviews go on with the next push; `/ai review` makes one now.",
