@@ -315,7 +315,6 @@ mod tests {
             standing: Standing::Open,
             is_anchored: true,
             has_comment: true,
-            is_anchored: true,
             url: None,
         }
     }
