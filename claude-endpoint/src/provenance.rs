@@ -313,8 +313,8 @@ mod tests {
             side: Side::Right,
             title: title.into(),
             standing: Standing::Open,
-            has_comment: true,
             is_anchored: true,
+            has_comment: true,
             url: None,
         }
     }

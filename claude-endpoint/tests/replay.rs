@@ -133,7 +133,9 @@ async fn what_differs_is_printed() {
     change(&d1.join("result.json"), "\"repeated\": 0", "\"repeated\": 3");
     let (code, text, _) = replay(&[], &d1).await;
     assert_eq!(code, 1);
-    insta::assert_snapshot!(text);
+    // they are recorded in the order of their answers, which come side by side
+    let any_number = |text: String, n: u32| text.replace(&format!("0{n}-second_look"), "NN-second_look");
+    insta::assert_snapshot!((2..=6).fold(text, any_number));
     let (code, json, _) = replay(&["--json"], &d1).await;
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(

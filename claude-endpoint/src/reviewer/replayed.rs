@@ -3,6 +3,7 @@
 //! A question gets the answer that was recorded for exactly this question; where the question has changed meanwhile, that
 //! of the next one of its kind, and the difference is noted.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -107,15 +108,19 @@ impl Replayed {
 }
 
 impl State {
-    /// The unused recording that is most like the question. Of equals one with a usable answer, since a replay asks once
-    /// what was asked again after a failure; then the first.
+    /// The unused recording that is most like the question, by its kind and then by its text. Of equals one with a usable
+    /// answer, since a replay asks once what was asked again after a failure; then the first.
     fn take(&mut self, question: &Question<'_>, system: &str, user: &str) -> Option<Recorded> {
         let unused = self.kept.iter_mut().filter(|kept| !kept.is_used);
         let rated = unused.filter_map(|kept| Some((likeness(&kept.recorded, question, system, user)?, kept)));
         // the last of several greatest is taken, and the first is wanted
         let mut rated: Vec<_> = rated.collect();
         rated.reverse();
-        let best = rated.into_iter().max_by_key(|(like, kept)| (*like, kept.recorded.error.is_none()));
+        // several of one kind are asked side by side, so their order tells little
+        let best = rated.into_iter().max_by_key(|(like, kept)| {
+            let recorded = &kept.recorded;
+            (*like, shared_lines(&recorded.user, user), recorded.error.is_none())
+        });
         let Some((like, kept)) = best else {
             let what = format!("was not asked then: {}", first_line(user));
             self.differences.push(Difference { file: None, what, diff: String::new() });
@@ -151,6 +156,12 @@ fn likeness(recorded: &Recorded, question: &Question<'_>, system: &str, user: &s
         |schema: &Value| schema["properties"].as_object().map(|fields| fields.keys().cloned().collect());
     let (then, now): (Vec<String>, Vec<String>) = (fields(&recorded.schema)?, fields(question.schema)?);
     then.iter().any(|field| now.contains(field)).then_some(Likeness::Fields)
+}
+
+/// Lines of one text that stand in the other.
+fn shared_lines(then: &str, now: &str) -> usize {
+    let then: HashSet<&str> = then.lines().collect();
+    now.lines().filter(|line| then.contains(line)).count()
 }
 
 /// The first line that differs.

@@ -63,7 +63,8 @@ async fn a_project_that_switches_reviews_off_gets_none() {
     let done = world.review(&endpoint, "d1", &first()).await;
     assert_eq!((&done["state"], world.anthropic.requests().len()), (&json!("skipped"), 0));
     assert!(done["summary"].as_str().unwrap().contains(FILE), "{done}");
-    assert_eq!(world.status(&first()).0, "error");
+    assert_eq!(done["detail"]["status"], "none wanted");
+    assert!(world.github.statuses(REPOSITORY, &first().head_sha).is_empty(), "nobody wants one");
 }
 
 #[tokio::test]

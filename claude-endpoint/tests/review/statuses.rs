@@ -122,7 +122,8 @@ async fn a_paused_pull_request_and_a_programs_last_round_say_so() {
     assert_eq!((&done["state"], world.anthropic.requests().len()), (&json!("skipped"), 1), "{done}");
     let (state, words) = world.status(&second);
     assert!(state == "error" && words.starts_with("Stopped: it had 1 round"), "{words}");
-    assert!(world.own_reviews()[0].body.contains("it had 1 round"), "{}", world.own_reviews()[0].body);
+    let summary = &world.own_reviews()[0].body;
+    assert!(summary.starts_with("> [!IMPORTANT]\n> it had 1 round"), "{summary}");
     // said once
     let put = testkit::control::Matcher::new(http::Method::PUT, REVIEWS);
     let third = by_bot("three", &[PAY, RUN, FINE]);
