@@ -174,7 +174,8 @@ fn trust_of(pull: &Pull) -> Trust {
 pub enum Stop {
     /// It had its rounds.
     #[error(
-        "it had {0} rounds of review, the most that a program's pull request gets by itself; a person decides how to go on, `/ai review` makes another"
+        "it had {} of review, the most that a program's pull request gets by itself; a person decides how to go on, `/ai review` makes another",
+        rounds(*.0)
     )]
     CapReached(u32),
     /// Nothing was fixed since the last one.
@@ -182,6 +183,10 @@ pub enum Stop {
         "nothing that the last review found was fixed since; a person decides how to go on, `/ai review` makes another"
     )]
     NoProgress,
+}
+
+fn rounds(count: u32) -> String {
+    if count == 1 { "1 round".to_owned() } else { format!("{count} rounds") }
 }
 
 /// Whether a review is made after `rounds_done` of them. People get as many as they push; programs answer programs without
