@@ -79,7 +79,7 @@ pub enum Standing {
     Open,
     /// What it was about is gone.
     Fixed,
-    /// A person resolved, rejected or deleted it.
+    /// A person resolved or deleted it. A reaction does not count: on a public repository anybody has one.
     Dismissed,
 }
 
@@ -90,14 +90,6 @@ pub struct Seen {
     pub told: Told,
     /// Its thread is resolved.
     pub is_resolved: bool,
-    /// Somebody else gave it a thumbs-down.
-    pub is_rejected: bool,
-}
-
-impl Seen {
-    fn is_dismissed(&self) -> bool {
-        self.is_resolved || self.is_rejected
-    }
 }
 
 impl State {
@@ -112,13 +104,13 @@ impl State {
             });
             told.url = at.and_then(|seen| seen.told.url.clone());
             taken.insert(told.url.clone());
-            if told.standing == Standing::Open && at.is_none_or(Seen::is_dismissed) {
+            if told.standing == Standing::Open && at.is_none_or(|seen| seen.is_resolved) {
                 told.standing = Standing::Dismissed;
             }
         }
         // posted before the summary could be updated, or the summary is gone
         for new in seen.iter().filter(|new| !taken.contains(&new.told.url)) {
-            let standing = if new.is_dismissed() { Standing::Dismissed } else { Standing::Open };
+            let standing = if new.is_resolved { Standing::Dismissed } else { Standing::Open };
             self.findings.push(Told { standing, ..new.told.clone() });
         }
     }
@@ -237,8 +229,8 @@ mod tests {
         }
     }
 
-    fn seen(told: &Told, is_resolved: bool, is_rejected: bool) -> Seen {
-        Seen { told: told.clone(), is_resolved, is_rejected }
+    fn seen(told: &Told, is_resolved: bool) -> Seen {
+        Seen { told: told.clone(), is_resolved }
     }
 
     fn standings(state: &State) -> Vec<Standing> {
@@ -247,26 +239,16 @@ mod tests {
 
     #[test]
     fn people_have_the_last_word() {
-        let all = ["open", "resolved", "rejected", "deleted"].map(|at| told("x.rs", at, Some(at)));
+        let all = ["open", "resolved", "deleted"].map(|at| told("x.rs", at, Some(at)));
         let mut state = State { findings: all.to_vec(), ..State::default() };
         state.findings.push(told("x.rs", "in the summary", None));
         let lost = told("x.rs", "posted before a crash", Some("lost"));
-        state.see(&[
-            seen(&all[0], false, false),
-            seen(&all[1], true, false),
-            seen(&all[2], false, true),
-            seen(&lost, false, false),
-        ]);
+        state.see(&[seen(&all[0], false), seen(&all[1], true), seen(&lost, false)]);
         use Standing::{Dismissed, Open};
-        assert_eq!(standings(&state), [Open, Dismissed, Dismissed, Dismissed, Open, Open]);
+        assert_eq!(standings(&state), [Open, Dismissed, Dismissed, Open, Open]);
         assert!(state.known(&[all[1].fingerprint.clone()]).is_some(), "dismissed stays dismissed");
         let before = state.clone();
-        state.see(&[
-            seen(&all[0], false, false),
-            seen(&all[1], false, false),
-            seen(&all[2], false, true),
-            seen(&lost, false, false),
-        ]);
+        state.see(&[seen(&all[0], false), seen(&all[1], false), seen(&lost, false)]);
         assert_eq!(state, before, "and looking again changes nothing");
     }
 
@@ -274,8 +256,7 @@ mod tests {
     fn a_finding_that_came_back_has_a_thread_of_its_own() {
         let old = Told { standing: Standing::Fixed, ..told("x.rs", "let first = 1;", Some("old")) };
         let new = Told { standing: Standing::Open, url: None, ..old.clone() };
-        let at =
-            |url: &str, is_resolved| seen(&Told { url: Some(url.into()), ..new.clone() }, is_resolved, false);
+        let at = |url: &str, is_resolved| seen(&Told { url: Some(url.into()), ..new.clone() }, is_resolved);
         let mut state = State { findings: vec![old.clone(), new.clone()], ..State::default() };
         let threads = [at("old", true), at("new", false)];
         state.see(&threads);

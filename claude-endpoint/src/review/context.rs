@@ -94,7 +94,6 @@ fn seen(thread: &Thread, note: &str) -> Option<Seen> {
             url: Some(first.url.clone()),
         },
         is_resolved: thread.is_resolved,
-        is_rejected: first.thumbs_down > 0,
     })
 }
 

@@ -155,8 +155,9 @@ async fn what_a_person_dismissed_stays_dismissed() {
         (&json!("completed"), &json!(3))
     );
     assert_eq!((world.remarks().len(), world.own_reviews().len()), (2, 1));
-    assert!(world.summary().contains("0 open, 3 dismissed"), "{}", world.summary());
-    assert_eq!(world.status(&second).0, "success");
+    // anybody can give a thumbs-down, the author of the change, too
+    assert!(world.summary().contains("1 open (1 major), 2 dismissed"), "{}", world.summary());
+    assert_eq!(world.status(&second).0, "failure");
 }
 
 #[tokio::test]
