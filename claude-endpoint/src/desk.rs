@@ -285,11 +285,6 @@ impl Desk {
         self.terms.second_look
     }
 
-    /// Whether questions are recorded.
-    pub fn is_recording(&self) -> bool {
-        self.recorder.is_some()
-    }
-
     /// Records what belongs to an event beside its questions, if anything is recorded.
     pub async fn record(&self, delivery: &str, name: &str, value: &impl Serialize) {
         if let Some(recorder) = &self.recorder {

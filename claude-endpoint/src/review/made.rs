@@ -251,8 +251,7 @@ impl Made {
     }
 
     pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
-        let inline = self.anchored().inline.iter().map(|comment| &comment.finding);
-        inline.chain(self.anchored().file.iter().chain(&self.anchored().body).map(|kept| &kept.finding))
+        self.anchored().findings()
     }
 
     /// GitHub takes none of the places: all is told in the body.
