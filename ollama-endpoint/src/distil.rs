@@ -5,7 +5,7 @@ mod text;
 
 use jiff::Timestamp;
 use shared::event::{Envelope, SenderKind, Subject};
-use shared::memory::{Trust, Update};
+use shared::memory::{Source, Update};
 
 use self::payload::{Commit, Payload};
 use self::text::{LONGEST, cut, first_line, listed, tidy};
@@ -25,18 +25,10 @@ pub struct Draft {
     pub kind: String,
     /// The memory, at most 8 KiB.
     pub text: String,
-    /// Who said or did it.
-    pub agent: Option<String>,
-    /// The branch it is about.
-    pub branch: Option<String>,
-    /// The event it was made from.
-    pub event: Option<String>,
-    /// Where it can be read.
-    pub url: Option<String>,
     /// When it was said.
     pub created_at: Timestamp,
-    /// How far its authors are trusted; absent where nobody told.
-    pub trust: Option<Trust>,
+    /// Where it comes from; the store adds the delivery.
+    pub source: Source,
     /// Whether a search may find it; junk is kept, but not indexed.
     pub indexed: bool,
 }
@@ -45,7 +37,7 @@ impl Draft {
     /// The address and kind of event whose memories this one takes back, those that are still to arrive included.
     pub fn takes_back(&self) -> Option<(&str, &str)> {
         let taken = self.kind == RETRACTION && !self.indexed;
-        self.url.as_deref().zip(self.event.as_deref()).filter(|_| taken)
+        self.source.url.as_deref().zip(self.source.event.as_deref()).filter(|_| taken)
     }
 }
 
@@ -56,6 +48,32 @@ pub struct Distilled {
     pub draft: Draft,
     /// Why it is not worth finding, if it is not.
     pub junk: Option<&'static str>,
+    /// What the event did to the code that older memories may speak of.
+    pub touches: Vec<Touch>,
+}
+
+/// What one commit on the default branch did to the code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touch {
+    /// The commit that did it, as its full id.
+    pub commit: String,
+    /// When it was made.
+    pub at: Timestamp,
+    /// The pull request that brought it, where its message says so.
+    pub pull_request: Option<u64>,
+    /// What it did.
+    pub what: Touched,
+}
+
+/// What happened to a file or a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touched {
+    /// The file of this path has other contents now, or is new.
+    Changed(String),
+    /// There is no file of this path any more.
+    Removed(String),
+    /// The commit of this id was taken back.
+    Reverted(String),
 }
 
 /// The part of a [`Draft`] that depends on the kind of event.
@@ -97,19 +115,29 @@ impl Told {
 
 /// A local agent's own words are the memory.
 pub fn update(update: &Update, received_at: Timestamp) -> Distilled {
-    let draft = Draft {
-        repository: update.repository.clone(),
-        kind: update.kind.clone().unwrap_or_else(|| "note".to_owned()),
-        text: cut(update.context.trim(), LONGEST),
+    let source = Source {
+        delivery: None,
         agent: update.agent.clone(),
         branch: update.branch.clone(),
         event: update.event_type.clone(),
         url: update.url.clone(),
-        created_at: update.timestamp.unwrap_or(received_at),
         trust: update.trust,
+        author: update.author.clone(),
+        pull_request: update.pull_request,
+        commits: update.commits.clone(),
+        paths: update.paths.clone(),
+        model: update.model.clone(),
+        prompt_version: update.prompt_version.clone(),
+    };
+    let draft = Draft {
+        repository: update.repository.clone(),
+        kind: update.kind.clone().unwrap_or_else(|| "note".to_owned()),
+        text: cut(update.context.trim(), LONGEST),
+        created_at: update.timestamp.unwrap_or(received_at),
+        source,
         indexed: true,
     };
-    Distilled { draft, junk: None }
+    Distilled { draft, junk: None, touches: Vec::new() }
 }
 
 /// What happened, in words that a later search is likely to use.
@@ -139,15 +167,18 @@ pub fn envelope(envelope: &Envelope) -> Distilled {
         repository: repository.unwrap_or_default(),
         kind: told.kind.to_owned(),
         text: cut(&told.text, LONGEST),
-        agent: envelope.sender.as_ref().map(|sender| sender.login.clone()),
-        branch: told.branch,
-        event: Some(envelope.event.clone()),
-        url: told.url,
         created_at: envelope.received_at,
-        trust: payload.trust(envelope),
+        source: Source {
+            agent: envelope.sender.as_ref().map(|sender| sender.login.clone()),
+            branch: told.branch,
+            event: Some(envelope.event.clone()),
+            url: told.url,
+            trust: payload.trust(envelope),
+            ..Source::default()
+        },
         indexed: told.junk.is_none(),
     };
-    Distilled { draft, junk: told.junk }
+    Distilled { draft, junk: told.junk, touches: Vec::new() }
 }
 
 fn push(envelope: &Envelope, payload: &Payload, who: &str) -> Told {

@@ -98,7 +98,7 @@ impl Memory {
         body: Bytes,
         received_at: Timestamp,
     ) -> Result<Learnt, StoreError> {
-        let Distilled { draft, junk } = match incoming {
+        let Distilled { draft, junk, .. } = match incoming {
             Incoming::Event(envelope) => distil::envelope(envelope),
             Incoming::Update(update) => distil::update(update, received_at),
         };
@@ -167,7 +167,7 @@ impl Memory {
                 found.next_if(|stored| stored.id == ranked.id).map(|stored| hit(stored, &ranked))
             })
             .collect();
-        Ok(SearchResponse { mode, results })
+        Ok(SearchResponse { mode, degraded: None, results })
     }
 
     /// One memory.
@@ -257,5 +257,8 @@ fn hit(stored: Stored, ranked: &Ranked) -> Hit {
         vector_rank: ranked.vector,
         source,
         created_at: draft.created_at,
+        standing: Default::default(),
+        because: None,
+        explanation: None,
     }
 }

@@ -45,8 +45,7 @@ pub struct Stored {
 impl Stored {
     /// Where it comes from, as it is told to callers.
     pub fn source(&self) -> Source {
-        let Draft { agent, branch, event, url, trust, .. } = self.draft.clone();
-        Source { delivery: Some(self.delivery.clone()), agent, branch, event, url, trust }
+        Source { delivery: Some(self.delivery.clone()), ..self.draft.source.clone() }
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What a local agent sends to `POST /memory-update` (the relay sends an [`Envelope`](crate::event::Envelope)).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Update {
     /// Idempotency key: the same key again changes nothing. Without one the content decides.
@@ -35,6 +35,24 @@ pub struct Update {
     /// How far those who wrote what it was made of are trusted; absent where an agent says it of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<Trust>,
+    /// Whose words or change it is about, where that is somebody else than the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// The pull request or issue it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<u64>,
+    /// The commits it is about, as full ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commits: Vec<String>,
+    /// The files it is about, from the root of the repository.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// The model that wrote it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The version of the prompt that the model had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_version: Option<String>,
 }
 
 /// How far those are trusted who wrote what a memory was made of; the least first.
@@ -69,6 +87,9 @@ impl Trust {
 pub struct SearchResponse {
     /// How the results were found.
     pub mode: Mode,
+    /// Why it was not found in the best way, where that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<String>,
     /// Best first.
     pub results: Vec<Hit>,
 }
@@ -79,8 +100,10 @@ pub struct SearchResponse {
 pub enum Mode {
     /// Full text and vectors, fused.
     Hybrid,
-    /// Full text alone: no embedding was to be had.
+    /// Full text alone: no embedding was to be had, or none was wanted.
     Lexical,
+    /// Vectors alone, because the caller asked for that.
+    Vector,
 }
 
 /// One found memory.
@@ -104,6 +127,80 @@ pub struct Hit {
     pub source: Source,
     /// When it was said.
     pub created_at: Timestamp,
+    /// Whether it still holds.
+    #[serde(default)]
+    pub standing: Standing,
+    /// Why it does not, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// How the score came about, for callers who asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
+}
+
+/// Whether a memory still holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Nothing is known against it.
+    #[default]
+    Current,
+    /// Later commits changed, removed or reverted what it speaks of.
+    Stale,
+    /// A later memory says otherwise.
+    Superseded,
+}
+
+/// How a score came about: the sum of both contributions times the factors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Why the full text found it.
+    pub lexical: Option<Found>,
+    /// Why the vectors found it.
+    pub vector: Option<Found>,
+    /// Factor for its age, at most 1.
+    pub recency: f64,
+    /// Factor for its standing, at most 1.
+    pub validity: f64,
+}
+
+/// A memory's place in one of the two rankings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// Rank, from 1.
+    pub rank: u32,
+    /// What the ranking is by: BM25 (higher is better) or the cosine.
+    pub measure: f64,
+    /// What the rank adds to the score: `1 / (60 + rank)`.
+    pub contribution: f64,
+}
+
+/// The answer of `GET /memory/briefing`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Briefing {
+    /// How its memories were found.
+    pub mode: Mode,
+    /// The knowledge as one text, one memory a line; empty if nothing is known.
+    pub text: String,
+    /// What the text costs, as it is estimated here.
+    pub tokens: usize,
+    /// What it was allowed to cost.
+    pub budget: usize,
+    /// The lines of the text with their sources, in its order.
+    pub lines: Vec<BriefingLine>,
+    /// Memories that were found and left out: repetitions, or for want of room.
+    pub left_out: usize,
+}
+
+/// One line of a [`Briefing`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BriefingLine {
+    /// Id for `GET /memory/{id}`.
+    pub id: String,
+    /// The line as it stands in the text.
+    pub line: String,
+    /// Where it comes from.
+    pub source: Source,
 }
 
 impl Hit {
@@ -134,6 +231,24 @@ pub struct Source {
     /// How far its authors are trusted; absent where nobody told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<Trust>,
+    /// Whose words or change it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// The pull request or issue it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<u64>,
+    /// The commits it is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commits: Vec<String>,
+    /// The files it is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// The model that wrote the text; absent where it is the author's own, or a template's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The version of the prompt that the model had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_version: Option<String>,
 }
 
 #[cfg(test)]

@@ -331,5 +331,6 @@ fn update(event: &Envelope, topic: &Topic, examined: &Examined, recalled: &[Stri
         url: topic.url.clone(),
         timestamp: Some(event.received_at),
         trust: Some(provenance::trust(event)),
+        ..Update::default()
     }
 }

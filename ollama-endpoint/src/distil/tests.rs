@@ -38,9 +38,12 @@ fn pull_request(action: &str, merged: bool) -> Envelope {
 }
 
 fn shown(envelope: &Envelope) -> String {
-    let Distilled { draft, junk } = super::envelope(envelope);
+    let Distilled { draft, junk, .. } = super::envelope(envelope);
     assert_eq!(draft.indexed, junk.is_none());
-    format!("[{}] branch={:?} url={:?} junk={junk:?}\n{}", draft.kind, draft.branch, draft.url, draft.text)
+    format!(
+        "[{}] branch={:?} url={:?} junk={junk:?}\n{}",
+        draft.kind, draft.source.branch, draft.source.url, draft.text
+    )
 }
 
 #[test]
@@ -131,7 +134,7 @@ fn what_is_deleted_takes_back_its_address_and_keeps_no_words() {
     let deleted = |name: &str, payload: Value| super::envelope(&other_event(name, "deleted", payload));
     let comment = json!({"body": "It races.", "html_url": url});
     for name in ["issue_comment", "commit_comment", "discussion_comment", "pull_request_review_comment"] {
-        let Distilled { draft, junk } =
+        let Distilled { draft, junk, .. } =
             deleted(name, json!({"issue": {"number": 5, "title": "Flaky"}, "comment": comment}));
         assert_eq!((draft.takes_back(), junk), (Some((url, name)), Some(TAKEN_BACK)));
         assert_eq!(draft.text, format!("ann took back what was said at {url}"));
@@ -282,7 +285,7 @@ fn what_strangers_say_is_marked() {
         (pushed("refs/heads/main", &"2".repeat(40), false, json!([commit("a1", "x")])), Some(Member)),
         (public("gollum", json!({})), None),
     ] {
-        assert_eq!(super::envelope(&envelope).draft.trust, trust, "{envelope:?}");
+        assert_eq!(super::envelope(&envelope).draft.source.trust, trust, "{envelope:?}");
     }
 }
 

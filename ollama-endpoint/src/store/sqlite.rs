@@ -208,7 +208,7 @@ mod tests {
             drop(SqliteStore::open(&path).unwrap());
         }
         let stored = read::fetch(&Connection::open(&path).unwrap(), &["m".to_owned()]).unwrap().remove(0);
-        assert_eq!((stored.draft.text.as_str(), stored.draft.trust), ("kept", None));
+        assert_eq!((stored.draft.text.as_str(), stored.draft.source.trust), ("kept", None));
     }
 
     #[test]

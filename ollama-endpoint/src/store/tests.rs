@@ -12,13 +12,9 @@ fn draft(text: &str, second: i64) -> Draft {
         repository: "octo/app".into(),
         kind: "note".into(),
         text: text.into(),
-        agent: Some("jules".into()),
-        branch: None,
-        event: None,
-        url: None,
         created_at: at(second),
+        source: Source { agent: Some("jules".into()), ..Source::default() },
         indexed: true,
-        trust: None,
     }
 }
 
@@ -141,7 +137,9 @@ async fn junk_is_kept_but_never_found_or_embedded() {
 async fn the_most_trusted_of_those_who_say_the_same_counts() {
     use shared::memory::Trust::{self, Fork, Maintainer, Member};
     let fixture = Fixture::new();
-    let said = |trust: Option<Trust>| [Draft { trust, ..draft("said by several", 1) }];
+    let said = |trust: Option<Trust>| {
+        [Draft { source: Source { trust, ..Source::default() }, ..draft("said by several", 1) }]
+    };
     for (delivery, trust, then) in [
         ("d1", Some(Fork), Some(Fork)),
         ("d2", None, Some(Fork)),
@@ -155,11 +153,12 @@ async fn the_most_trusted_of_those_who_say_the_same_counts() {
     let told = fixture.say("d5", &[draft("nobody told", 1)]).await;
     let fixture = fixture.reopened();
     let stored = fixture.store.fetch(vec![told[0].id.clone()]).await.unwrap().remove(0);
-    assert_eq!(stored.draft.trust, None);
+    assert_eq!(stored.draft.source.trust, None);
 }
 
 fn at_url(text: &str, url: &str) -> Draft {
-    Draft { event: Some("issue_comment".into()), url: Some(url.into()), ..draft(text, 1) }
+    let source = Source { event: Some("issue_comment".into()), url: Some(url.into()), ..Source::default() };
+    Draft { source, ..draft(text, 1) }
 }
 
 fn retraction(url: &str) -> Draft {
@@ -173,7 +172,8 @@ async fn what_is_taken_back_is_gone_whichever_comes_first() {
     fixture.embed(&kept[0].id, Embedding::Vector(vec![1.0])).await;
     fixture.say("d2", &[at_url("secret plan, edited", "u#1")]).await;
     fixture.say("d3", &[at_url("secret of another", "u#2")]).await;
-    let about = Draft { event: None, ..at_url("secret noted by an agent", "u#1") };
+    let mut about = at_url("secret noted by an agent", "u#1");
+    about.source.event = None;
     fixture.say("d4", &[about]).await;
     let taken = fixture.say("d5", &[retraction("u#1")]).await;
     assert!(!taken[0].indexed && !taken[0].known);

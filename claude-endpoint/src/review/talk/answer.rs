@@ -225,8 +225,7 @@ impl Review {
             timestamp: Some(journey.event.received_at),
             // whoever may command us may write to the repository
             trust: Some(Trust::Member),
-            branch: None,
-            url: None,
+            ..Update::default()
         };
         Ok(match self.remember(journey, &update).await? {
             Remembered::Told => "Remembered.".to_owned(),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
-use shared::memory::Trust;
+use shared::memory::{Source, Trust};
 
 use crate::distil::Draft;
 use crate::rank::Candidate;
@@ -139,13 +139,16 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             repository: row.get(2)?,
             kind: row.get(3)?,
             text: row.get(4)?,
-            agent: row.get(5)?,
-            branch: row.get(6)?,
-            event: row.get(7)?,
-            url: row.get(8)?,
+            source: Source {
+                agent: row.get(5)?,
+                branch: row.get(6)?,
+                event: row.get(7)?,
+                url: row.get(8)?,
+                trust: row.get::<_, Option<i64>>(12)?.map(trust),
+                ..Source::default()
+            },
             created_at: timestamp(row, 9)?,
             indexed: row.get(10)?,
-            trust: row.get::<_, Option<i64>>(12)?.map(trust),
         },
     })
 }

@@ -62,7 +62,7 @@ fn taken_back(transaction: &Transaction<'_>, draft: &Draft) -> rusqlite::Result<
         .prepare_cached(
             "SELECT id FROM memories WHERE kind = ? AND indexed = 0 AND repository = ? AND url = ? AND event = ?",
         )?
-        .query_row(params![RETRACTION, draft.repository, draft.url, draft.event], |row| {
+        .query_row(params![RETRACTION, draft.repository, draft.source.url, draft.source.event], |row| {
             Ok(Kept { id: row.get(0)?, known: true, indexed: false })
         })
         .optional()
@@ -84,8 +84,8 @@ fn keep(transaction: &Transaction<'_>, delivery: &str, draft: &Draft) -> rusqlit
         )?
         .execute(named_params! {
             ":id": id, ":delivery": delivery, ":repository": draft.repository, ":kind": draft.kind, ":text": draft.text,
-            ":agent": draft.agent, ":branch": draft.branch, ":event": draft.event, ":url": draft.url,
-            ":created_at": draft.created_at.as_microsecond(), ":digest": content, ":indexed": draft.indexed, ":trust": draft.trust.map(rank),
+            ":agent": draft.source.agent, ":branch": draft.source.branch, ":event": draft.source.event, ":url": draft.source.url,
+            ":created_at": draft.created_at.as_microsecond(), ":digest": content, ":indexed": draft.indexed, ":trust": draft.source.trust.map(rank),
         })?;
     transaction
         .prepare_cached("SELECT id, indexed FROM memories WHERE repository = ? AND digest = ?")?
