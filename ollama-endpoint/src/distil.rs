@@ -113,6 +113,20 @@ impl Told {
     }
 }
 
+/// The prefix of a local agent's delivery ids, which keeps them apart from GitHub's.
+pub const LOCAL_PREFIX: &str = "update:";
+
+/// What was received under a delivery id, whichever of the two forms it has.
+///
+/// # Errors
+/// It is neither an [`Envelope`] nor an [`Update`].
+pub fn distil(delivery: &str, body: &[u8], received_at: Timestamp) -> serde_json::Result<Distilled> {
+    if delivery.starts_with(LOCAL_PREFIX) {
+        return serde_json::from_slice::<Update>(body).map(|sent| update(&sent, received_at));
+    }
+    serde_json::from_slice::<Envelope>(body).map(|sent| envelope(&sent))
+}
+
 /// A local agent's own words are the memory.
 pub fn update(update: &Update, received_at: Timestamp) -> Distilled {
     let source = Source {

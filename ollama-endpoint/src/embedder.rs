@@ -53,6 +53,8 @@ pub async fn run(memory: Memory, ollama: Ollama, status: watch::Sender<Status>, 
     // Everything up to here is settled, so that a new memory costs no look at all the old ones.
     let mut settled = 0;
     loop {
+        // Before the look at the backlog, so that nothing is written unseen between the two.
+        let written = memory.written();
         // A round that is dropped loses at most one call to Ollama: its memories are still in the backlog.
         let Some(round) = stop.run_until_cancelled(embed_some(&memory, &ollama, settled)).await else {
             return;
@@ -66,7 +68,7 @@ pub async fn run(memory: Memory, ollama: Ollama, status: watch::Sender<Status>, 
                 report(&status, Status::Idle);
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = memory.written() => {}
+                    () = written => {}
                     () = tokio::time::sleep(IDLE) => settled = 0,
                 }
             }
@@ -103,6 +105,9 @@ async fn embed_some(memory: &Memory, ollama: &Ollama, after: i64) -> Result<Opti
         return Ok(Some(0));
     }
     let backlog = memory.unembedded(after, BATCH).await?;
+    if backlog.is_empty() && memory.unembedded(0, 1).await?.is_empty() {
+        memory.retire_other_models().await?;
+    }
     // Halves that are still to be done: a batch that is refused is split until the culprit is alone.
     let mut parts = vec![backlog.as_slice()];
     while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
@@ -128,11 +133,12 @@ async fn embed_again(
     memory: &Memory,
     ollama: &Ollama,
     part: &[Stored],
-) -> Result<Option<Vec<(String, Embedding)>>, Failure> {
+) -> Result<Option<Vec<(i64, u32, Embedding)>>, Failure> {
     ollama.embed(&[HARMLESS], Purpose::Document, TIMEOUT).await?;
     match embed(memory, ollama, part).await {
         Err(Failure::Ollama(OllamaError::Refused(reason))) => {
-            let rejected = |memory: &Stored| (memory.id.clone(), Embedding::Rejected(reason.clone()));
+            let rejected =
+                |memory: &Stored| (memory.position, memory.version, Embedding::Rejected(reason.clone()));
             Ok(Some(part.iter().map(rejected).collect()))
         }
         embedded => embedded,
@@ -144,7 +150,7 @@ async fn embed(
     memory: &Memory,
     ollama: &Ollama,
     part: &[Stored],
-) -> Result<Option<Vec<(String, Embedding)>>, Failure> {
+) -> Result<Option<Vec<(i64, u32, Embedding)>>, Failure> {
     let texts: Vec<&str> = part.iter().map(|memory| memory.draft.text.as_str()).collect();
     let vectors = ollama.embed(&texts, Purpose::Document, TIMEOUT).await?;
     let mut dimensions = memory.dimensions().await?;
@@ -158,7 +164,7 @@ async fn embed(
         if let Embedding::Vector(vector) = &embedding {
             dimensions.get_or_insert(vector.len());
         }
-        embeddings.push((memory.id.clone(), embedding));
+        embeddings.push((memory.position, memory.version, embedding));
     }
     Ok(Some(embeddings))
 }

@@ -21,7 +21,13 @@ pub mod ollama;
 
 mod recall;
 
+pub mod briefing;
+
 pub mod rank;
+
+pub mod staleness;
+
+pub mod words;
 
 pub mod proxy;
 

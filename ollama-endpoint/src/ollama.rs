@@ -105,6 +105,11 @@ impl Ollama {
         &self.embed_model
     }
 
+    /// The same Ollama, with another model to embed.
+    pub fn with_embed_model(&self, model: &str) -> Self {
+        Self { embed_model: model.to_owned(), ..self.clone() }
+    }
+
     /// One vector for each text, in order, as the model gave them (`POST /api/embed`; over-long texts are truncated by
     /// Ollama).
     ///

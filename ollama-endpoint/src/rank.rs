@@ -1,8 +1,10 @@
-//! Which memory comes first: reciprocal rank fusion over the union of two rankings, with mild recency. Pure.
+//! Which memory comes first: reciprocal rank fusion over the union of two rankings, with mild recency, and less for what
+//! does not hold any more. Pure.
 
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use shared::memory::{Explanation, Found};
 
 /// The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
 const K: f64 = 60.0;
@@ -13,59 +15,84 @@ const MAX_AGE_PENALTY: f64 = 0.1;
 /// Days after which half of [`MAX_AGE_PENALTY`] is taken.
 const HALF_LIFE_DAYS: f64 = 180.0;
 
+/// What is left of the score of a memory that a later one contradicts.
+const SUPERSEDED: f64 = 0.4;
+
+/// What is left of the score of a memory whose code was changed, removed or taken back since.
+const STALE: [f64; 3] = [0.9, 0.6, 0.5];
+
 /// A memory that one of the searches found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
-    /// Id of the memory.
-    pub id: String,
+    /// Position of the memory that stands for it now: its own, or that of the one it was merged into.
+    pub position: i64,
     /// When it was said.
     pub created_at: Timestamp,
+    /// How it was found: BM25 (higher is better) or the cosine.
+    pub measure: f64,
+    /// How stale it is: 0 not at all, 1 its code changed, 2 was removed, 3 was taken back.
+    pub stale: u8,
+    /// Whether a later memory says otherwise.
+    pub superseded: bool,
 }
 
 /// A memory in the fused order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranked {
-    /// Id of the memory.
-    pub id: String,
+    /// Its position.
+    pub position: i64,
     /// Fused score; comparable within one answer only.
     pub score: f64,
-    /// Rank among the full-text candidates, from 1.
-    pub lexical: Option<u32>,
-    /// Rank among the vector candidates, from 1.
-    pub vector: Option<u32>,
+    /// How it came about.
+    pub explanation: Explanation,
 }
 
-/// Fuses two rankings, each best first, into one. Every candidate of either is in the answer once; among equals the
-/// newer comes first. `now` is the moment the question is asked about.
+/// Fuses two rankings, each best first, into one. Every memory of either is in the answer once; among equals the newer
+/// comes first. `now` is the moment the question is asked about.
 pub fn fuse(lexical: &[Candidate], vector: &[Candidate], now: Timestamp) -> Vec<Ranked> {
-    let mut union: HashMap<&str, (Timestamp, Option<u32>, Option<u32>)> = HashMap::new();
+    let mut union: HashMap<i64, (&Candidate, Option<Found>, Option<Found>)> = HashMap::new();
     for (rank, candidate) in (1..).zip(lexical) {
-        union.entry(&candidate.id).or_insert((candidate.created_at, None, None)).1.get_or_insert(rank);
+        let entry = union.entry(candidate.position).or_insert((candidate, None, None));
+        entry.1.get_or_insert_with(|| found(rank, candidate));
     }
     for (rank, candidate) in (1..).zip(vector) {
-        union.entry(&candidate.id).or_insert((candidate.created_at, None, None)).2.get_or_insert(rank);
+        let entry = union.entry(candidate.position).or_insert((candidate, None, None));
+        entry.2.get_or_insert_with(|| found(rank, candidate));
     }
     let mut fused: Vec<(Timestamp, Ranked)> = union
-        .into_iter()
-        .map(|(id, (created_at, lexical, vector))| {
-            let score = (reciprocal(lexical) + reciprocal(vector)) * recency(created_at, now);
-            (created_at, Ranked { id: id.to_owned(), score, lexical, vector })
-        })
+        .into_values()
+        .map(|(candidate, lexical, vector)| (candidate.created_at, ranked(candidate, lexical, vector, now)))
         .collect();
     fused.sort_by(|(a_at, a), (b_at, b)| {
-        b.score.total_cmp(&a.score).then_with(|| b_at.cmp(a_at)).then_with(|| a.id.cmp(&b.id))
+        b.score.total_cmp(&a.score).then_with(|| b_at.cmp(a_at)).then_with(|| a.position.cmp(&b.position))
     });
     fused.into_iter().map(|(_, ranked)| ranked).collect()
 }
 
-fn reciprocal(rank: Option<u32>) -> f64 {
-    rank.map_or(0.0, |rank| 1.0 / (K + f64::from(rank)))
+fn ranked(candidate: &Candidate, lexical: Option<Found>, vector: Option<Found>, now: Timestamp) -> Ranked {
+    let contribution = |found: &Option<Found>| found.as_ref().map_or(0.0, |found| found.contribution);
+    let (recency, validity) = (recency(candidate.created_at, now), validity(candidate));
+    let score = (contribution(&lexical) + contribution(&vector)) * recency * validity;
+    let explanation = Explanation { lexical, vector, recency, validity };
+    Ranked { position: candidate.position, score, explanation }
+}
+
+fn found(rank: u32, candidate: &Candidate) -> Found {
+    Found { rank, measure: candidate.measure, contribution: 1.0 / (K + f64::from(rank)) }
 }
 
 /// 1 for something said now, falling towards `1 - MAX_AGE_PENALTY`.
 fn recency(created_at: Timestamp, now: Timestamp) -> f64 {
     let days = now.duration_since(created_at).as_secs_f64().max(0.0) / 86_400.0;
     1.0 - MAX_AGE_PENALTY * (1.0 - (-days / HALF_LIFE_DAYS).exp2())
+}
+
+fn validity(candidate: &Candidate) -> f64 {
+    let stale = match usize::from(candidate.stale) {
+        0 => 1.0,
+        level => STALE.get(level - 1).copied().unwrap_or(STALE[2]),
+    };
+    if candidate.superseded { stale * SUPERSEDED } else { stale }
 }
 
 #[cfg(test)]
@@ -80,53 +107,76 @@ mod tests {
         Timestamp::from_second(NOW).unwrap()
     }
 
-    fn at(id: &str, days_ago: i64) -> Candidate {
-        Candidate { id: id.into(), created_at: Timestamp::from_second(NOW - days_ago * 86_400).unwrap() }
+    fn at(position: i64, days_ago: i64) -> Candidate {
+        let created_at = Timestamp::from_second(NOW - days_ago * 86_400).unwrap();
+        Candidate { position, created_at, measure: 1.0, stale: 0, superseded: false }
     }
 
-    fn ids(ranked: &[Ranked]) -> Vec<&str> {
-        ranked.iter().map(|r| r.id.as_str()).collect()
+    fn positions(ranked: &[Ranked]) -> Vec<i64> {
+        ranked.iter().map(|ranked| ranked.position).collect()
     }
 
     #[test]
     fn found_by_both_comes_first_and_nothing_is_dropped() {
-        let fused = fuse(&[at("a", 0), at("both", 0)], &[at("b", 0), at("both", 0)], now());
-        assert_eq!(ids(&fused), ["both", "a", "b"]);
-        assert_eq!((fused[0].lexical, fused[0].vector), (Some(2), Some(2)));
-        assert_eq!((fused[1].lexical, fused[1].vector), (Some(1), None));
+        let fused = fuse(&[at(1, 0), at(3, 0)], &[at(2, 0), at(3, 0)], now());
+        assert_eq!(positions(&fused), [3, 1, 2]);
+        let rank = |found: &Option<Found>| found.as_ref().map(|found| found.rank);
+        assert_eq!(
+            (rank(&fused[0].explanation.lexical), rank(&fused[0].explanation.vector)),
+            (Some(2), Some(2))
+        );
+        assert_eq!(
+            (rank(&fused[1].explanation.lexical), rank(&fused[1].explanation.vector)),
+            (Some(1), None)
+        );
         assert!((fused[0].score - 2.0 / 62.0).abs() < 1e-12);
     }
 
     #[test]
     fn age_decides_between_neighbours_but_not_against_a_clear_lead() {
-        assert_eq!(ids(&fuse(&[at("old", 365), at("new", 0)], &[], now())), ["new", "old"]);
-        let mut lexical = vec![at("old", 3_650)];
-        lexical.extend((0..20).map(|i| at(&format!("new{i}"), 0)));
+        assert_eq!(positions(&fuse(&[at(1, 365), at(2, 0)], &[], now())), [2, 1]);
+        let mut lexical = vec![at(1, 3_650)];
+        lexical.extend((2..22).map(|position| at(position, 0)));
         let fused = fuse(&lexical, &[], now());
-        assert!(ids(&fused).iter().position(|id| *id == "old").unwrap() < 8);
+        assert!(positions(&fused).iter().position(|position| *position == 1).unwrap() < 8);
+    }
+
+    #[test]
+    fn what_does_not_hold_any_more_sinks() {
+        let mut lexical: Vec<Candidate> = (1..=9).map(|position| at(position, 0)).collect();
+        (lexical[0].superseded, lexical[1].stale, lexical[2].stale) = (true, 3, 1);
+        let order = positions(&fuse(&lexical, &[], now()));
+        assert_eq!(order[0], 4, "nothing is known against it");
+        assert_eq!(order[7..], [2, 1], "taken back, then contradicted");
+        assert!(order.contains(&3));
     }
 
     #[test]
     fn a_date_in_the_future_gains_nothing() {
-        assert!((recency(at("x", -400).created_at, now()) - 1.0).abs() < f64::EPSILON);
+        assert!((recency(at(1, -400).created_at, now()) - 1.0).abs() < f64::EPSILON);
     }
 
     proptest! {
         #[test]
-        fn the_union_is_complete_and_sorted(
-            lexical in proptest::collection::vec((0u8..40, 0i64..4000), 0..60),
-            vector in proptest::collection::vec((0u8..40, 0i64..4000), 0..60),
+        fn the_union_is_complete_sorted_and_explained(
+            lexical in proptest::collection::vec((0i64..40, 0i64..4000), 0..60),
+            vector in proptest::collection::vec((0i64..40, 0i64..4000), 0..60),
         ) {
-            let name = |v: Vec<(u8, i64)>| v.into_iter().map(|(i, d)| at(&i.to_string(), d)).collect::<Vec<_>>();
-            let (lexical, vector) = (name(lexical), name(vector));
+            let place = |found: Vec<(i64, i64)>| found.into_iter().map(|(p, d)| at(p, d)).collect::<Vec<_>>();
+            let (lexical, vector) = (place(lexical), place(vector));
             let fused = fuse(&lexical, &vector, now());
-            let mut expected: Vec<&str> = lexical.iter().chain(&vector).map(|c| c.id.as_str()).collect();
+            let mut expected: Vec<i64> = lexical.iter().chain(&vector).map(|c| c.position).collect();
             expected.sort_unstable();
             expected.dedup();
-            let mut found = ids(&fused);
+            let mut found = positions(&fused);
             found.sort_unstable();
             prop_assert_eq!(found, expected);
             prop_assert!(fused.is_sorted_by(|a, b| a.score >= b.score));
+            for Ranked { score, explanation, .. } in &fused {
+                let Explanation { lexical, vector, recency, validity } = explanation;
+                let sum: f64 = [lexical, vector].into_iter().flatten().map(|found| found.contribution).sum();
+                prop_assert!((score - sum * recency * validity).abs() < 1e-12);
+            }
         }
     }
 }

@@ -17,6 +17,8 @@ use shared::error::ApiError;
 use shared::memory::Update;
 use shared::server::{BodyMemory, read_body};
 
+use crate::distil::LOCAL_PREFIX;
+
 /// The lane of everything that is to be remembered.
 pub(crate) const LANE: &str = "memory";
 
@@ -76,7 +78,7 @@ fn local(body: &[u8]) -> Result<NewDelivery, ApiError> {
     check(&update)
         .map_err(|(field, why)| ApiError::bad_request("invalid_update", format!("`{field}` {why}")))?;
     // The prefix keeps an agent's own ids apart from GitHub's deliveries.
-    let id = format!("update:{}", update.id.clone().unwrap_or_else(fresh_id));
+    let id = format!("{LOCAL_PREFIX}{}", update.id.clone().unwrap_or_else(fresh_id));
     Ok(NewDelivery {
         id: id.clone(),
         digest: None,

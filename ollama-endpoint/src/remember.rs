@@ -6,8 +6,7 @@ use serde_json::json;
 use shared::outcome::State;
 use shared::trace::{self, TraceParent};
 
-use crate::memory::{Incoming, Learnt, Memory};
-use crate::receive::LOCAL;
+use crate::memory::{LearnError, Learnt, Memory};
 
 /// Works off the lane of everything that is to be remembered.
 #[derive(Debug)]
@@ -31,27 +30,19 @@ impl Handler for Remember {
 
 impl Remember {
     async fn remember(&self, job: &Job) -> Verdict {
-        let incoming = match parse(job) {
-            Ok(incoming) => incoming,
-            Err(error) => return Verdict::Dead { error: format!("cannot be read: {error}") },
-        };
         let body = Bytes::copy_from_slice(&job.payload);
-        match self.memory.learn(&job.id, &incoming, body, job.received_at).await {
+        match self.memory.learn(&job.id, body, job.received_at).await {
             Ok(learnt) => {
                 let finish = finish(learnt);
                 tracing::info!(state = finish.state, summary = finish.summary, "ended");
                 Verdict::Done(finish)
             }
-            Err(error) => Verdict::Retry { error: shared::error::chain(&error), after: None },
+            Err(error @ LearnError::Unreadable(_)) => Verdict::Dead { error: error.to_string() },
+            Err(LearnError::Store(error)) => {
+                Verdict::Retry { error: shared::error::chain(&error), after: None }
+            }
         }
     }
-}
-
-fn parse(job: &Job) -> serde_json::Result<Incoming> {
-    if job.event == LOCAL {
-        return serde_json::from_slice(&job.payload).map(Incoming::Update);
-    }
-    serde_json::from_slice(&job.payload).map(Incoming::Event)
 }
 
 fn finish(learnt: Learnt) -> Finish {

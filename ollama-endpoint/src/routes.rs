@@ -24,6 +24,8 @@ pub(crate) fn routes(service: &Service) -> Router {
     let known = Router::new()
         .route("/memory-update", post(receive::memory_update).with_state(service.queue.clone()))
         .route("/memory/search", get(recall::search))
+        .route("/memory/briefing", get(recall::briefing))
+        .route("/memory/forget", post(recall::forget))
         .route("/memory/stats", get(recall::stats))
         .route("/memory/{id}", get(recall::get).delete(recall::delete))
         .route("/outcomes", get(outcomes))

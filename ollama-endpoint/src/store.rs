@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::Serialize;
 use shared::memory::Source;
 
-use crate::distil::Draft;
+use crate::distil::{Distilled, Draft};
 use crate::rank::Candidate;
 
 /// What was sent, as it was sent.
@@ -29,17 +30,29 @@ pub struct Record {
     pub body: Bytes,
 }
 
-/// A memory with where it comes from.
+/// A memory with where it comes from and how it fares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Its id.
+    /// Its id; it depends on the delivery alone, and stays when the text is refined.
     pub id: String,
     /// Its place in the order of arrival, from 1; never used twice.
     pub position: i64,
+    /// Counts its changes, from 1, so that what was decided about an older version is not written over a newer one.
+    pub version: u32,
     /// The [`Record`] it was made from.
     pub delivery: String,
     /// What it says, and about what.
     pub draft: Draft,
+    /// The template's text, where a model has refined it.
+    pub template: Option<String>,
+    /// Why it does not hold any more.
+    pub stale: Option<Stale>,
+    /// The memory that says otherwise since.
+    pub superseded_by: Option<String>,
+    /// The memory that said the same before, and stands for this one.
+    pub merged_into: Option<String>,
+    /// How many other deliveries have said the same.
+    pub confirmations: u32,
 }
 
 impl Stored {
@@ -47,6 +60,15 @@ impl Stored {
     pub fn source(&self) -> Source {
         Source { delivery: Some(self.delivery.clone()), ..self.draft.source.clone() }
     }
+}
+
+/// How what a memory speaks of has gone on without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stale {
+    /// 1: changed, 2: removed, 3: taken back.
+    pub level: u8,
+    /// What happened, in one line.
+    pub reason: String,
 }
 
 /// What became of one [`Draft`].
@@ -61,14 +83,49 @@ pub struct Kept {
 }
 
 /// Which memories a search may answer with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// `owner/name`, in any case; all repositories if absent.
     pub repository: Option<String>,
     /// Only this kind.
     pub kind: Option<String>,
-    /// Only what had been said by then.
+    /// Only what this agent said.
+    pub agent: Option<String>,
+    /// Only what speaks of this file, or of one below this folder.
+    pub path: Option<String>,
+    /// Only what was said then or later.
+    pub since: Option<Timestamp>,
+    /// Only what was said before.
+    pub until: Option<Timestamp>,
+    /// Only what had been said by then, and as it stood then.
     pub as_of: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether it asks for more than a repository.
+    pub fn is_narrow(&self) -> bool {
+        *self != Self { repository: self.repository.clone(), ..Self::default() }
+    }
+}
+
+/// The vectors of one model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VectorModel {
+    /// Name of the model.
+    pub model: String,
+    /// Length of its vectors.
+    pub dimensions: usize,
+    /// How many there are.
+    pub vectors: usize,
+}
+
+/// Why something is forgotten, for the audit line.
+#[derive(Debug, Clone, Default)]
+pub struct Audit {
+    /// Who asked.
+    pub by: String,
+    /// Why, in their words.
+    pub reason: String,
 }
 
 /// What the embedder made of one memory.
@@ -78,6 +135,51 @@ pub enum Embedding {
     Vector(Vec<f32>),
     /// It cannot be embedded, and why; it is not offered for this model again.
     Rejected(String),
+}
+
+/// What a model made of a memory's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refined {
+    /// A better text.
+    Text {
+        /// What kind of memory it is, after the model.
+        kind: String,
+        /// The text.
+        text: String,
+        /// The model.
+        model: String,
+        /// The version of the prompt it had.
+        prompt_version: String,
+    },
+    /// Nothing that can be used; the template's text stays, and it is not asked again.
+    Rejected {
+        /// Why.
+        reason: String,
+        /// The model.
+        model: String,
+        /// The version of the prompt it had.
+        prompt_version: String,
+    },
+}
+
+/// How a memory relates to an older one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// What was found.
+    pub relation: Relation,
+    /// Who found it: model and prompt version, or `rule`.
+    pub by: String,
+}
+
+/// What a memory says beside an older one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// Another thing.
+    Different,
+    /// The same: the older one stands for both.
+    Same,
+    /// The contrary: the older one does not hold any more.
+    Contradicts,
 }
 
 /// Counts for `GET /memory/stats`.
@@ -97,6 +199,22 @@ pub struct Counts {
     pub rejected: u64,
     /// Why the most recent of them was rejected.
     pub last_rejection: Option<String>,
+    /// Memories that a later one contradicts.
+    pub superseded: u64,
+    /// Memories whose code has changed since.
+    pub stale: u64,
+    /// Memories that another one stands for.
+    pub merged: u64,
+    /// Memories that a model has refined.
+    pub refined: u64,
+    /// Memories that a model could not refine.
+    pub unrefinable: u64,
+    /// Memories that wait for being refined.
+    pub unrefined: u64,
+    /// Memories that wait for being compared with their neighbours.
+    pub uncompared: u64,
+    /// Memories that were forgotten on request.
+    pub forgotten: u64,
 }
 
 impl Counts {
@@ -138,15 +256,15 @@ pub enum StoreError {
 /// The verbs. Every write is durable when it returns.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Appends `record` and makes `drafts` the memories of its delivery, all or nothing; answers in the order of
-    /// `drafts`. The same call again changes nothing. A draft that [takes back](Draft::takes_back) removes what was
-    /// said there, and keeps what is said there later from being indexed: events may arrive in any order.
-    async fn record(&self, record: Record, drafts: Vec<Draft>) -> Result<Vec<Kept>, StoreError>;
+    /// Appends `record` and makes what was distilled of it the memory of its delivery, all or nothing. The same call again
+    /// changes nothing. A draft that [takes back](Draft::takes_back) removes what was said there, and keeps what is said
+    /// there later from being indexed: events may arrive in any order.
+    async fn record(&self, record: Record, distilled: Distilled) -> Result<Kept, StoreError>;
 
-    /// Indexed memories that contain any of `terms` (single words), best first.
+    /// Indexed memories that contain any of `words` (as [`words`](crate::words) gives them), best first.
     async fn matching(
         &self,
-        terms: Vec<String>,
+        words: Vec<String>,
         filter: Filter,
         limit: usize,
     ) -> Result<Vec<Candidate>, StoreError>;
@@ -164,11 +282,18 @@ pub trait Store: Send + Sync + 'static {
     /// Indexed memories, newest first.
     async fn recent(&self, filter: Filter, limit: usize) -> Result<Vec<Candidate>, StoreError>;
 
-    /// The memories of these ids, in that order; unknown ids are left out.
-    async fn fetch(&self, ids: Vec<String>) -> Result<Vec<Stored>, StoreError>;
+    /// The memories at these positions, in that order; those that are gone are left out.
+    async fn fetch(&self, positions: Vec<i64>) -> Result<Vec<Stored>, StoreError>;
 
-    /// Removes a memory and everything derived from it. Answers whether there was one.
-    async fn delete(&self, id: String) -> Result<bool, StoreError>;
+    /// The memory of this id, or of the only id that begins with these eight digits or more.
+    async fn get(&self, id: String) -> Result<Option<Stored>, StoreError>;
+
+    /// Ids of up to `limit` memories of a repository, in the order of arrival, indexed or not.
+    async fn ids(&self, repository: String, limit: usize) -> Result<Vec<String>, StoreError>;
+
+    /// Removes memories, everything derived from them, and the words of their records; the same deliveries do not bring
+    /// them back. Leaves an audit line for each. Answers those that there were.
+    async fn forget(&self, ids: Vec<String>, audit: Audit) -> Result<Vec<Stored>, StoreError>;
 
     /// Up to `limit` indexed memories behind position `after`, in order, that have neither a vector of `model` nor a
     /// rejection by it.
@@ -177,15 +302,39 @@ pub trait Store: Send + Sync + 'static {
     /// Removes the vectors and rejections of `model`, so that all memories are its backlog again.
     async fn forget_embeddings(&self, model: String) -> Result<(), StoreError>;
 
-    /// Length of the vectors of `model`, if there are any.
-    async fn dimensions(&self, model: String) -> Result<Option<usize>, StoreError>;
+    /// The models there are vectors of.
+    async fn vector_models(&self) -> Result<Vec<VectorModel>, StoreError>;
 
-    /// Keeps what the embedder made of these memories; ids deleted meanwhile are skipped.
+    /// Keeps what the embedder made of these memories, each in the version it had. Those that were deleted or changed
+    /// meanwhile are skipped: they are in the backlog still.
     async fn keep_embeddings(
         &self,
         model: String,
-        embeddings: Vec<(String, Embedding)>,
+        embeddings: Vec<(i64, u32, Embedding)>,
     ) -> Result<(), StoreError>;
+
+    /// Up to `limit` indexed memories of events behind position `after`, in order, that no model has looked at yet.
+    async fn unrefined(&self, after: i64, limit: usize) -> Result<Vec<Stored>, StoreError>;
+
+    /// Keeps what a model made of a memory; `false`: it has changed since that version, look again.
+    async fn keep_refined(&self, id: String, version: u32, refined: Refined) -> Result<bool, StoreError>;
+
+    /// Up to `limit` indexed memories behind position `after`, in order, that were not compared with older ones yet.
+    async fn uncompared(&self, after: i64, limit: usize) -> Result<Vec<Stored>, StoreError>;
+
+    /// The vector of a memory by `model`.
+    async fn vector(&self, position: i64, model: String) -> Result<Option<Vec<f32>>, StoreError>;
+
+    /// Keeps how two memories relate; `false`: one has changed since that version, look again.
+    async fn keep_judgement(
+        &self,
+        newer: (String, u32),
+        older: (String, u32),
+        judgement: Judgement,
+    ) -> Result<bool, StoreError>;
+
+    /// Notes that a memory has been compared with all that lie near it.
+    async fn set_compared(&self, id: String) -> Result<(), StoreError>;
 
     /// How much there is, vectors counted for `model`.
     async fn counts(&self, model: String) -> Result<Counts, StoreError>;

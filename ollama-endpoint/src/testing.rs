@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use shared::memory::Update;
 use tokio::net::TcpListener;
 
-use crate::memory::{Incoming, Memory};
+use crate::distil::LOCAL_PREFIX;
+use crate::memory::Memory;
 use crate::ollama::Ollama;
 use crate::store::sqlite::SqliteStore;
 
@@ -57,7 +58,7 @@ impl Fixture {
             serde_json::from_value(json!({"repository": repository, "context": text})).unwrap();
         let body = serde_json::to_vec(&update).unwrap().into();
         let at = "2026-11-22T10:00:00Z".parse().unwrap();
-        let learnt = self.memory.learn(text, &Incoming::Update(Box::new(update)), body, at).await.unwrap();
+        let learnt = self.memory.learn(&format!("{LOCAL_PREFIX}{text}"), body, at).await.unwrap();
         let crate::memory::Learnt::Stored { id } = learnt else { panic!("{learnt:?}") };
         id
     }

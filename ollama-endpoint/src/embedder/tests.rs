@@ -124,7 +124,13 @@ async fn a_question_is_enough_to_notice_that_the_model_changed() {
     fixture.say("o/r", "area").await;
     let settled = embed_some(&fixture.memory, &fixture.ollama, 0).await.unwrap().unwrap();
     fixture.answer(Box::new(grown));
-    let question = || crate::memory::Question { text: "area".into(), limit: 9, ..Default::default() };
+    let question = || crate::memory::Question {
+        text: "area".into(),
+        filter: Default::default(),
+        limit: 9,
+        mode: shared::memory::Mode::Hybrid,
+        explain: false,
+    };
     let now = "2026-11-22T12:00:00Z".parse().unwrap();
     let response = fixture.memory.search(question(), now).await.unwrap();
     assert_eq!((response.mode, response.results.len()), (Mode::Lexical, 1));

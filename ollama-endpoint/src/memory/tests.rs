@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use shared::memory::{Mode, SearchResponse};
+
 use super::*;
+use crate::store::{Audit, Filter};
 use crate::testing::{Fixture, healthy, letters, unavailable};
 
 fn now() -> Timestamp {
@@ -10,7 +13,7 @@ fn now() -> Timestamp {
 
 fn ask(text: &str) -> Question {
     let filter = Filter { repository: Some("o/r".into()), ..Filter::default() };
-    Question { text: text.into(), filter, limit: 10 }
+    Question { text: text.into(), filter, limit: 10, mode: Mode::Hybrid, explain: false }
 }
 
 fn texts(response: &SearchResponse) -> Vec<&str> {
@@ -21,7 +24,7 @@ async fn embed_all(fixture: &Fixture) {
     for stored in fixture.memory.unembedded(0, 100).await.unwrap() {
         let vector: Vec<f32> = serde_json::from_value(letters(&stored.draft.text)).unwrap();
         let embedding = Embedding::Vector(unit(vector, None).unwrap());
-        fixture.memory.keep_embeddings(vec![(stored.id, embedding)]).await.unwrap();
+        fixture.memory.keep_embeddings(vec![(stored.position, stored.version, embedding)]).await.unwrap();
     }
 }
 
@@ -79,8 +82,8 @@ async fn what_is_forgotten_is_gone() {
     let id = fixture.say("o/r", "secret plan").await;
     embed_all(&fixture).await;
     assert_eq!(fixture.memory.get(&id).await.unwrap().unwrap().draft.text, "secret plan");
-    assert!(fixture.memory.forget(&id).await.unwrap());
-    assert!(!fixture.memory.forget(&id).await.unwrap());
+    let forget = async || fixture.memory.forget(vec![id.clone()], Audit::default()).await.unwrap().len();
+    assert_eq!((forget().await, forget().await), (1, 0));
     assert!(fixture.memory.get(&id).await.unwrap().is_none());
     assert!(fixture.memory.search(ask("secret plan"), now()).await.unwrap().results.is_empty());
 }
@@ -89,33 +92,29 @@ async fn what_is_forgotten_is_gone() {
 async fn the_same_words_again_are_known_and_junk_says_why() {
     let fixture = Fixture::new(Box::new(healthy)).await;
     let id = fixture.say("o/r", "said").await;
-    let update: Update = serde_json::from_value(json!({"repository": "O/R", "context": "said"})).unwrap();
-    let learnt = fixture
-        .memory
-        .learn("other", &Incoming::Update(Box::new(update)), Bytes::from("{}"), now())
-        .await
-        .unwrap();
+    let update = Bytes::from(r#"{"repository": "O/R", "context": "said"}"#);
+    let learnt = fixture.memory.learn("update:other", update, now()).await.unwrap();
     assert_eq!(learnt, Learnt::Known { id });
-    let star: Envelope = serde_json::from_value(json!({
+    let star = json!({
         "version": 1, "id": "d1", "event": "star", "action": "created", "received_at": "2026-11-22T10:00:00Z",
         "repository": {"full_name": "o/r", "private": true, "default_branch": "main"},
         "subject": {"kind": "other"}, "payload": {},
-    }))
-    .unwrap();
-    let learnt =
-        fixture.memory.learn("d1", &Incoming::Event(Box::new(star)), Bytes::from("{}"), now()).await.unwrap();
+    });
+    let learnt = fixture.memory.learn("d1", star.to_string().into(), now()).await.unwrap();
     assert!(matches!(learnt, Learnt::Junk { reason } if reason.contains("no text")));
+    let unreadable = fixture.memory.learn("d2", Bytes::from("{"), now()).await;
+    assert!(matches!(unreadable, Err(LearnError::Unreadable(_))));
     assert_eq!(fixture.memory.counts().await.unwrap().records, 3);
 }
 
-fn comment(id: &str, action: &str) -> Incoming {
+fn comment(id: &str, action: &str) -> Bytes {
     let envelope = json!({
         "version": 1, "id": id, "event": "commit_comment", "action": action, "received_at": "2026-11-22T10:00:00Z",
         "repository": {"full_name": "o/r", "private": true, "default_branch": "main"},
         "sender": {"login": "ann", "kind": "user"}, "subject": {"kind": "other"},
         "payload": {"comment": {"body": "The key is hunter2", "html_url": "https://example.test/c#1"}},
     });
-    Incoming::Event(serde_json::from_value(envelope).unwrap())
+    envelope.to_string().into()
 }
 
 #[tokio::test]
@@ -123,8 +122,7 @@ async fn a_deleted_comment_is_not_found_in_whichever_order_the_events_come() {
     for order in [["created", "deleted"], ["deleted", "created"]] {
         let fixture = Fixture::new(Box::new(healthy)).await;
         for action in order {
-            let body = Bytes::from(action);
-            let learnt = fixture.memory.learn(action, &comment(action, action), body, now()).await.unwrap();
+            let learnt = fixture.memory.learn(action, comment(action, action), now()).await.unwrap();
             let taken_back = Learnt::Junk { reason: distil::TAKEN_BACK };
             assert_eq!(learnt == taken_back, action == "deleted" || order[0] == "deleted", "{learnt:?}");
         }

@@ -1,37 +1,82 @@
-//! The store in SQLite: plain synchronous SQL on two threads of its own, one that writes and one that reads, so that a
-//! search never waits for a write.
+//! The store in SQLite: plain synchronous SQL on threads of its own, one that writes and some that read, so that a search
+//! never waits for a write.
 
+mod embedded;
+mod index;
 mod read;
+mod refined;
+mod search;
+mod stale;
+mod upgrade;
 mod write;
 
+use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OpenFlags, Transaction};
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags};
 
-use super::thread::Thread;
+use self::search::Reader;
+use super::thread::{Grouped, Thread};
 use super::vectors::{Change, Vectors};
-use super::{Counts, Embedding, Filter, Kept, Record, Store, StoreError, Stored};
-use crate::distil::Draft;
+use super::{
+    Audit, Counts, Embedding, Filter, Judgement, Kept, Record, Refined, Store, StoreError, Stored,
+    VectorModel,
+};
+use crate::distil::Distilled;
 use crate::rank::Candidate;
 
 /// Only another process (a backup, a shell) can hold the lock; this is how long it is waited for.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Newest schema this build knows.
-const SCHEMA: u32 = 2;
+/// Threads that read: one for the words of a question, one for its vector, and so on for the next question.
+const READERS: usize = 4;
 
-/// From schema 1 to 2.
-const TRUST: &str = "ALTER TABLE memories ADD COLUMN trust INTEGER";
+/// How many of the nearest by one byte a number are looked at exactly, for each that is wanted.
+const LOOKED_AT: usize = 2;
 
 /// The memory in one SQLite file, vectors also in RAM.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
-    writer: Thread<Connection>,
-    reader: Thread<Connection>,
+    writer: Thread<Writer>,
+    readers: Arc<[Thread<Reader>]>,
+    turn: Arc<AtomicUsize>,
     vectors: Arc<RwLock<Vectors>>,
+}
+
+/// The connection that writes, in groups.
+#[derive(Debug)]
+struct Writer {
+    connection: Connection,
+    failed: bool,
+}
+
+impl Grouped for Writer {
+    fn begin(&mut self) -> Result<(), String> {
+        self.failed = false;
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| error.to_string())
+    }
+
+    fn end(&mut self, all_well: bool) -> Result<(), String> {
+        let ended = if all_well {
+            self.connection.execute_batch("COMMIT").map_err(|error| error.to_string())
+        } else {
+            Ok(())
+        };
+        // SQLite has ended it by itself after some errors.
+        if (!all_well || ended.is_err()) && !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK").map_err(|error| error.to_string())?;
+        }
+        ended
+    }
+
+    fn failed(&self) -> bool {
+        self.failed
+    }
 }
 
 impl SqliteStore {
@@ -44,44 +89,66 @@ impl SqliteStore {
             path: path.display().to_string(),
             source,
         };
-        let mut writer = open_writer(path).map_err(|error| failed(error.into()))?;
-        let found = migrate(&mut writer).map_err(|error| failed(error.into()))?;
-        if found > SCHEMA {
-            return Err(StoreError::Newer { found, known: SCHEMA });
+        let mut connection = open_writer(path).map_err(|error| failed(error.into()))?;
+        let found = upgrade::upgrade(&mut connection).map_err(|error| failed(error.into()))?;
+        if found > upgrade::SCHEMA {
+            return Err(StoreError::Newer { found, known: upgrade::SCHEMA });
         }
-        let vectors = read::load_vectors(&writer).map_err(|error| failed(error.into()))?;
-        let reader = open_reader(path).map_err(|error| failed(error.into()))?;
+        let vectors = embedded::load(&connection).map_err(|error| failed(error.into()))?;
+        let readers = (0..READERS)
+            .map(|_| {
+                let reader = Reader::new(open_reader(path).map_err(|error| failed(error.into()))?);
+                Thread::start("memory-read", reader).map_err(|error| failed(error.into()))
+            })
+            .collect::<Result<_, _>>()?;
+        let writer = Writer { connection, failed: false };
         Ok(Self {
-            writer: Thread::start("memory-write", writer).map_err(|error| failed(error.into()))?,
-            reader: Thread::start("memory-read", reader).map_err(|error| failed(error.into()))?,
+            writer: Thread::start_grouped("memory-write", writer).map_err(|error| failed(error.into()))?,
+            readers,
+            turn: Arc::default(),
             vectors: Arc::new(RwLock::new(vectors)),
         })
     }
 
-    /// Runs `work` in one transaction, then brings the vectors in RAM up to date with what it says has changed.
+    /// Runs `work` in a transaction, then brings the vectors in RAM up to date with what it says has changed.
     async fn commit<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<(T, Vec<Change>)> + Send + 'static,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<(T, Vec<Change>)> + Send + 'static,
     ) -> Result<T, StoreError> {
         let vectors = Arc::clone(&self.vectors);
-        self.writer
-            .call(move |connection| -> rusqlite::Result<T> {
-                let transaction = connection.transaction()?;
-                let (answer, changes) = work(&transaction)?;
-                transaction.commit()?;
-                let mut vectors = vectors.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-                for change in changes {
-                    vectors.apply(change);
-                }
-                Ok(answer)
-            })
-            .await
+        let work = move |writer: &mut Writer| {
+            let done = work(&writer.connection);
+            writer.failed |= done.is_err();
+            done.map(|(answer, changes)| (answer, std::sync::Mutex::new(changes)))
+        };
+        let settled = move |(_, changes): &(T, std::sync::Mutex<Vec<Change>>)| {
+            let mut changes = changes.lock().unwrap_or_else(PoisonError::into_inner);
+            if changes.is_empty() {
+                return;
+            }
+            let mut vectors = vectors.write().unwrap_or_else(PoisonError::into_inner);
+            for change in changes.drain(..) {
+                vectors.apply(change);
+            }
+        };
+        self.writer.call(work, settled).await.map(|(answer, _)| answer)
+    }
+
+    /// Runs `work` on one of the threads that read.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Reader) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let reader = self.readers.get(turn % READERS).ok_or(StoreError::Closed)?;
+        reader.call(work, |_| ()).await
     }
 }
 
 fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -94,25 +161,26 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn record(&self, record: Record, drafts: Vec<Draft>) -> Result<Vec<Kept>, StoreError> {
-        self.commit(move |transaction| write::append(transaction, &record, &drafts)).await
+    async fn record(&self, record: Record, distilled: Distilled) -> Result<Kept, StoreError> {
+        self.commit(move |transaction| write::append(transaction, &record, &distilled)).await
     }
 
     async fn matching(
         &self,
-        terms: Vec<String>,
+        words: Vec<String>,
         filter: Filter,
         limit: usize,
     ) -> Result<Vec<Candidate>, StoreError> {
-        if terms.is_empty() {
+        if words.is_empty() {
             return Ok(Vec::new());
         }
-        self.reader.call(move |connection| read::matching(connection, &terms, &filter, limit)).await
+        self.read(move |reader| reader.matching(words, &filter, limit)).await
     }
 
     async fn nearest(
@@ -123,104 +191,106 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Result<Option<Vec<Candidate>>, StoreError> {
         let vectors = Arc::clone(&self.vectors);
-        // On the reader's thread because a scan of many vectors would hold up the runtime's.
-        self.reader
-            .call(move |_| -> rusqlite::Result<_> {
-                let vectors = vectors.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-                Ok(vectors.nearest(&model, &vector, &filter, limit))
-            })
-            .await
+        // On a reader's thread because a scan of many vectors would hold up the runtime's.
+        self.read(move |reader| {
+            let wanted: Option<HashSet<i64>> = if filter.is_narrow() {
+                Some(search::passing(&reader.connection, &filter)?.into_iter().collect())
+            } else {
+                None
+            };
+            let near = vectors.read().unwrap_or_else(PoisonError::into_inner).near(
+                &model,
+                &vector,
+                filter.repository.as_deref(),
+                wanted.as_ref(),
+                limit * LOOKED_AT,
+            );
+            let Some(near) = near else { return Ok(None) };
+            embedded::rescored(&reader.connection, &near, &vector, &filter, limit).map(Some)
+        })
+        .await
     }
 
     async fn recent(&self, filter: Filter, limit: usize) -> Result<Vec<Candidate>, StoreError> {
-        self.reader.call(move |connection| read::recent(connection, &filter, limit)).await
+        self.read(move |reader| search::recent(&reader.connection, &filter, limit)).await
     }
 
-    async fn fetch(&self, ids: Vec<String>) -> Result<Vec<Stored>, StoreError> {
-        self.reader.call(move |connection| read::fetch(connection, &ids)).await
+    async fn fetch(&self, positions: Vec<i64>) -> Result<Vec<Stored>, StoreError> {
+        self.read(move |reader| read::fetch(&reader.connection, &positions)).await
     }
 
-    async fn delete(&self, id: String) -> Result<bool, StoreError> {
-        self.commit(move |transaction| write::delete(transaction, &id)).await
+    async fn get(&self, id: String) -> Result<Option<Stored>, StoreError> {
+        self.read(move |reader| read::named(&reader.connection, &id)).await
+    }
+
+    async fn ids(&self, repository: String, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.read(move |reader| read::ids(&reader.connection, &repository, limit)).await
+    }
+
+    async fn forget(&self, ids: Vec<String>, audit: Audit) -> Result<Vec<Stored>, StoreError> {
+        self.commit(move |transaction| write::forget(transaction, &ids, &audit, Timestamp::now())).await
     }
 
     async fn unembedded(&self, model: String, after: i64, limit: usize) -> Result<Vec<Stored>, StoreError> {
-        self.reader.call(move |connection| read::unembedded(connection, &model, after, limit)).await
+        self.read(move |reader| embedded::unembedded(&reader.connection, &model, after, limit)).await
     }
 
-    async fn dimensions(&self, model: String) -> Result<Option<usize>, StoreError> {
-        Ok(self.vectors.read().unwrap_or_else(std::sync::PoisonError::into_inner).dimensions(&model))
+    async fn vector_models(&self) -> Result<Vec<VectorModel>, StoreError> {
+        Ok(self.vectors.read().unwrap_or_else(PoisonError::into_inner).models())
     }
 
     async fn forget_embeddings(&self, model: String) -> Result<(), StoreError> {
-        self.commit(move |transaction| write::forget_embeddings(transaction, model)).await
+        self.commit(move |transaction| embedded::forget(transaction, model)).await
     }
 
     async fn keep_embeddings(
         &self,
         model: String,
-        embeddings: Vec<(String, Embedding)>,
+        embeddings: Vec<(i64, u32, Embedding)>,
     ) -> Result<(), StoreError> {
-        self.commit(move |transaction| write::keep_embeddings(transaction, &model, embeddings)).await
+        self.commit(move |transaction| embedded::keep(transaction, &model, embeddings)).await
+    }
+
+    async fn vector(&self, position: i64, model: String) -> Result<Option<Vec<f32>>, StoreError> {
+        self.read(move |reader| embedded::vector(&reader.connection, position, &model)).await
+    }
+
+    async fn unrefined(&self, after: i64, limit: usize) -> Result<Vec<Stored>, StoreError> {
+        self.read(move |reader| read::unrefined(&reader.connection, after, limit)).await
+    }
+
+    async fn keep_refined(&self, id: String, version: u32, refined: Refined) -> Result<bool, StoreError> {
+        self.commit(move |transaction| refined::keep(transaction, &id, version, &refined)).await
+    }
+
+    async fn uncompared(&self, after: i64, limit: usize) -> Result<Vec<Stored>, StoreError> {
+        self.read(move |reader| read::uncompared(&reader.connection, after, limit)).await
+    }
+
+    async fn keep_judgement(
+        &self,
+        newer: (String, u32),
+        older: (String, u32),
+        judgement: Judgement,
+    ) -> Result<bool, StoreError> {
+        self.commit(move |transaction| {
+            Ok((refined::judge(transaction, &newer, &older, &judgement)?, Vec::new()))
+        })
+        .await
+    }
+
+    async fn set_compared(&self, id: String) -> Result<(), StoreError> {
+        self.commit(move |transaction| {
+            transaction.prepare_cached("UPDATE memories SET compared = 1 WHERE id = ?")?.execute([id])?;
+            Ok(((), Vec::new()))
+        })
+        .await
     }
 
     async fn counts(&self, model: String) -> Result<Counts, StoreError> {
-        self.reader.call(move |connection| read::counts(connection, &model)).await
+        self.read(move |reader| read::counts(&reader.connection, &model)).await
     }
-}
-
-/// Brings the schema up to date and answers the version found, which may be newer than [`SCHEMA`].
-fn migrate(connection: &mut Connection) -> rusqlite::Result<u32> {
-    let transaction = connection.transaction()?;
-    let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match found {
-        0 => transaction.execute_batch(include_str!("schema.sql"))?,
-        1 => transaction.execute_batch(TRUST)?,
-        _ => {}
-    }
-    if found < SCHEMA {
-        transaction.pragma_update(None, "user_version", SCHEMA)?;
-    }
-    transaction.commit()?;
-    Ok(found)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_store_of_the_first_schema_is_brought_up_to_date() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("memory.db");
-        let lines =
-            include_str!("schema.sql").lines().filter(|line| !line.trim_start().starts_with("trust "));
-        let first = Connection::open(&path).unwrap();
-        first.execute_batch(&lines.collect::<Vec<_>>().join("\n")).unwrap();
-        first
-            .execute_batch(
-                "INSERT INTO memories (id, delivery, repository, kind, indexed, created_at, digest, text)
-                 VALUES ('m', 'd', 'o/r', 'note', 1, 0, x'00', 'kept'); PRAGMA user_version = 1",
-            )
-            .unwrap();
-        drop(first);
-        for _ in 0..2 {
-            drop(SqliteStore::open(&path).unwrap());
-        }
-        let stored = read::fetch(&Connection::open(&path).unwrap(), &["m".to_owned()]).unwrap().remove(0);
-        assert_eq!((stored.draft.text.as_str(), stored.draft.source.trust), ("kept", None));
-    }
-
-    #[test]
-    fn a_newer_schema_and_a_foreign_file_are_refused_with_the_way_out() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("memory.db");
-        drop(SqliteStore::open(&path).unwrap());
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", SCHEMA + 1).unwrap();
-        let message = SqliteStore::open(&path).unwrap_err().to_string();
-        assert!(message.contains("newer version") && message.contains("DATA_DIR"), "{message}");
-        let path = directory.path().join("foreign.db");
-        std::fs::write(&path, "not a database, but long enough to be looked at".repeat(100)).unwrap();
-        assert!(SqliteStore::open(&path).unwrap_err().to_string().contains("cannot open"));
-    }
-}
+mod tests;

@@ -1,105 +1,74 @@
-//! The statements that read.
+//! The statements that read memories.
 
 use jiff::Timestamp;
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use shared::memory::{Source, Trust};
 
 use crate::distil::Draft;
-use crate::rank::Candidate;
-use crate::store::vectors::{Change, Entry, Vectors, from_bytes};
-use crate::store::{Counts, Filter, Stored};
+use crate::store::{Counts, Stale, Stored};
 
-pub(super) fn load_vectors(connection: &Connection) -> rusqlite::Result<Vectors> {
-    let mut vectors = Vectors::default();
-    let mut statement = connection.prepare(
-        "SELECT m.id, m.kind, m.created_at, m.repository, v.model, v.vector
-         FROM vectors v JOIN memories m ON m.seq = v.memory_seq ORDER BY v.memory_seq",
-    )?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let entry = Entry { id: row.get(0)?, kind: row.get(1)?, created_at: timestamp(row, 2)? };
-        let vector = from_bytes(row.get_ref(5)?.as_blob()?);
-        vectors.apply(Change::Added { model: row.get(4)?, repository: row.get(3)?, entry, vector });
+/// As many digits of an id are told where there is little room.
+const SHORTEST_ID: usize = 8;
+
+/// The memories at these positions, in that order.
+pub(super) fn fetch(connection: &Connection, positions: &[i64]) -> rusqlite::Result<Vec<Stored>> {
+    positions.iter().filter_map(|position| at(connection, *position).transpose()).collect()
+}
+
+pub(super) fn at(connection: &Connection, position: i64) -> rusqlite::Result<Option<Stored>> {
+    connection
+        .prepare_cached(&format!("SELECT {STORED} FROM memories m WHERE m.seq = ?"))?
+        .query_row([position], stored)
+        .optional()
+}
+
+/// The memory of this id, or the only one whose id begins with it, if that is long enough not to be a mistake.
+pub(super) fn named(connection: &Connection, id: &str) -> rusqlite::Result<Option<Stored>> {
+    if let Some(found) = get(connection, id)? {
+        return Ok(Some(found));
     }
-    Ok(vectors)
-}
-
-/// The part of a search's `WHERE` that `filter` decides; binds `:repository`, `:kind` and `:as_of`. A repository is
-/// compared plainly so that its index is used.
-fn passes(filter: &Filter) -> String {
-    let repository =
-        if filter.repository.is_some() { "m.repository = :repository" } else { ":repository IS NULL" };
-    format!(
-        "m.indexed AND {repository} AND (:kind IS NULL OR m.kind = :kind) AND (:as_of IS NULL OR m.created_at <= :as_of)"
-    )
-}
-
-pub(super) fn matching(
-    connection: &Connection,
-    terms: &[String],
-    filter: &Filter,
-    limit: usize,
-) -> rusqlite::Result<Vec<Candidate>> {
-    let quoted: Vec<String> =
-        terms.iter().map(|term| format!("\"{}\"", term.replace(['"', '\0'], " "))).collect();
-    connection
+    if id.len() < SHORTEST_ID || !id.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Ok(None);
+    }
+    let mut found: Vec<Stored> = connection
         .prepare_cached(&format!(
-            "SELECT m.id, m.created_at FROM memories_fts JOIN memories m ON m.seq = memories_fts.rowid
-             WHERE memories_fts MATCH :terms AND {}
-             ORDER BY bm25(memories_fts, 1.0, 0.5), m.seq DESC LIMIT :limit",
-            passes(filter)
+            "SELECT {STORED} FROM memories m WHERE m.id >= ?1 AND m.id < ?1 || 'g' LIMIT 2"
         ))?
-        .query_map(
-            named_params! {
-                ":terms": quoted.join(" OR "), ":repository": filter.repository, ":kind": filter.kind,
-                ":as_of": filter.as_of.map(Timestamp::as_microsecond), ":limit": rows(limit),
-            },
-            candidate,
-        )?
+        .query_map([id], stored)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(found.pop().filter(|_| found.is_empty()))
+}
+
+pub(super) fn get(connection: &Connection, id: &str) -> rusqlite::Result<Option<Stored>> {
+    connection
+        .prepare_cached(&format!("SELECT {STORED} FROM memories m WHERE m.id = ?"))?
+        .query_row([id], stored)
+        .optional()
+}
+
+pub(super) fn ids(connection: &Connection, repository: &str, limit: usize) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare_cached("SELECT id FROM memories WHERE repository = ? ORDER BY seq LIMIT ?")?
+        .query_map(params![repository, rows(limit)], |row| row.get(0))?
         .collect()
 }
 
-pub(super) fn recent(
-    connection: &Connection,
-    filter: &Filter,
-    limit: usize,
-) -> rusqlite::Result<Vec<Candidate>> {
-    connection
-        .prepare_cached(&format!(
-            "SELECT m.id, m.created_at FROM memories m WHERE {} ORDER BY m.created_at DESC, m.seq DESC LIMIT :limit",
-            passes(filter)
-        ))?
-        .query_map(
-            named_params! {
-                ":repository": filter.repository, ":kind": filter.kind,
-                ":as_of": filter.as_of.map(Timestamp::as_microsecond), ":limit": rows(limit),
-            },
-            candidate,
-        )?
-        .collect()
+pub(super) fn unrefined(connection: &Connection, after: i64, limit: usize) -> rusqlite::Result<Vec<Stored>> {
+    waiting(connection, "m.refined = 0", after, limit)
 }
 
-pub(super) fn fetch(connection: &Connection, ids: &[String]) -> rusqlite::Result<Vec<Stored>> {
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {STORED} FROM memories m WHERE m.id = ?"))?;
-    ids.iter().filter_map(|id| statement.query_row([id], stored).optional().transpose()).collect()
+/// Of those that a model has had its turn with: its text is what is compared.
+pub(super) fn uncompared(connection: &Connection, after: i64, limit: usize) -> rusqlite::Result<Vec<Stored>> {
+    waiting(connection, "m.compared = 0", after, limit)
 }
 
-pub(super) fn unembedded(
-    connection: &Connection,
-    model: &str,
-    after: i64,
-    limit: usize,
-) -> rusqlite::Result<Vec<Stored>> {
+fn waiting(connection: &Connection, what: &str, after: i64, limit: usize) -> rusqlite::Result<Vec<Stored>> {
     connection
         .prepare_cached(&format!(
-            "SELECT {STORED} FROM memories m WHERE m.seq > ?2 AND m.indexed
-                AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.memory_seq = m.seq AND v.model = ?1)
-                AND NOT EXISTS (SELECT 1 FROM rejections r WHERE r.memory_seq = m.seq AND r.model = ?1)
-             ORDER BY m.seq LIMIT ?3"
+            "SELECT {STORED} FROM memories m WHERE {what} AND m.indexed AND m.seq > ? ORDER BY m.seq LIMIT ?"
         ))?
-        .query_map(params![model, after, rows(limit)], stored)?
+        .query_map(params![after, rows(limit)], stored)?
         .collect()
 }
 
@@ -107,12 +76,21 @@ pub(super) fn counts(connection: &Connection, model: &str) -> rusqlite::Result<C
     let mut counts = Counts::default();
     let count = |sql: &str, parameters: &[&str]| {
         connection
-            .query_row(sql, rusqlite::params_from_iter(parameters), |row| row.get::<_, i64>(0))
+            .prepare_cached(sql)?
+            .query_row(rusqlite::params_from_iter(parameters), |row| row.get::<_, i64>(0))
             .map(i64::unsigned_abs)
     };
     counts.records = count("SELECT count(*) FROM records", &[])?;
     counts.with_vector = count("SELECT count(*) FROM vectors WHERE model = ?", &[model])?;
     counts.rejected = count("SELECT count(*) FROM rejections WHERE model = ?", &[model])?;
+    counts.superseded = count("SELECT count(*) FROM memories WHERE superseded_by IS NOT NULL", &[])?;
+    counts.merged = count("SELECT count(*) FROM memories WHERE merged_into IS NOT NULL", &[])?;
+    counts.stale = count("SELECT count(*) FROM memories WHERE stale > 0", &[])?;
+    counts.unrefined = count("SELECT count(*) FROM memories WHERE refined = 0", &[])?;
+    counts.uncompared = count("SELECT count(*) FROM memories WHERE compared = 0", &[])?;
+    counts.refined = count("SELECT count(*) FROM derivations WHERE text IS NOT NULL", &[])?;
+    counts.unrefinable = count("SELECT count(*) FROM derivations WHERE text IS NULL", &[])?;
+    counts.forgotten = count("SELECT count(*) FROM audit", &[])?;
     let newest = "SELECT reason FROM rejections WHERE model = ? ORDER BY memory_seq DESC LIMIT 1";
     counts.last_rejection = connection.query_row(newest, [model], |row| row.get(0)).optional()?;
     let mut kinds =
@@ -128,29 +106,56 @@ pub(super) fn counts(connection: &Connection, model: &str) -> rusqlite::Result<C
 }
 
 /// The columns that [`stored`] reads.
-const STORED: &str = "m.id, m.delivery, m.repository, m.kind, m.text, m.agent, m.branch, m.event, m.url, m.created_at, m.indexed, m.seq, m.trust";
+pub(super) const STORED: &str = "m.id, m.seq, m.version, m.delivery, m.repository, m.kind, m.text, m.created_at, m.indexed, \
+    m.agent, m.author, m.branch, m.event, m.url, m.pull_request, m.trust, m.model, m.prompt_version, m.commits, m.paths, \
+    m.template, m.stale, m.stale_reason, \
+    (SELECT s.id FROM memories s WHERE s.seq = m.superseded_by), \
+    (SELECT s.id FROM memories s WHERE s.seq = m.merged_into), \
+    (SELECT count(*) FROM confirmations c WHERE c.memory_seq = m.seq)";
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let (level, reason): (u8, Option<String>) = (row.get(21)?, row.get(22)?);
     Ok(Stored {
         id: row.get(0)?,
-        delivery: row.get(1)?,
-        position: row.get(11)?,
+        position: row.get(1)?,
+        version: row.get(2)?,
+        delivery: row.get(3)?,
         draft: Draft {
-            repository: row.get(2)?,
-            kind: row.get(3)?,
-            text: row.get(4)?,
-            source: Source {
-                agent: row.get(5)?,
-                branch: row.get(6)?,
-                event: row.get(7)?,
-                url: row.get(8)?,
-                trust: row.get::<_, Option<i64>>(12)?.map(trust),
-                ..Source::default()
-            },
-            created_at: timestamp(row, 9)?,
-            indexed: row.get(10)?,
+            repository: row.get(4)?,
+            kind: row.get(5)?,
+            text: row.get(6)?,
+            created_at: timestamp(row, 7)?,
+            indexed: row.get(8)?,
+            source: source(row)?,
         },
+        template: row.get(20)?,
+        stale: (level > 0).then(|| Stale { level, reason: reason.unwrap_or_default() }),
+        superseded_by: row.get(23)?,
+        merged_into: row.get(24)?,
+        confirmations: row.get(25)?,
     })
+}
+
+fn source(row: &Row<'_>) -> rusqlite::Result<Source> {
+    Ok(Source {
+        delivery: None,
+        agent: row.get(9)?,
+        author: row.get(10)?,
+        branch: row.get(11)?,
+        event: row.get(12)?,
+        url: row.get(13)?,
+        pull_request: row.get(14)?,
+        trust: row.get::<_, Option<i64>>(15)?.map(trust),
+        model: row.get(16)?,
+        prompt_version: row.get(17)?,
+        commits: list(row, 18)?,
+        paths: list(row, 19)?,
+    })
+}
+
+fn list(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
+    serde_json::from_str(row.get_ref(column)?.as_str()?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
 }
 
 /// The number of a trust, by which the higher one counts.
@@ -168,10 +173,6 @@ fn trust(rank: i64) -> Trust {
         2.. => Trust::Maintainer,
         _ => Trust::Fork,
     }
-}
-
-fn candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
-    Ok(Candidate { id: row.get(0)?, created_at: timestamp(row, 1)? })
 }
 
 pub(super) fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {

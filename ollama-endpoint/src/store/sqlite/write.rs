@@ -1,62 +1,74 @@
-//! The statements that write, each within the transaction of its caller.
+//! What is recorded, and the memory made of it, each within the transaction of its caller.
 
-use rusqlite::{OptionalExtension, Transaction, named_params, params};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, named_params, params};
 use sha2::{Digest, Sha256};
 
-use super::read::{rank, rows, timestamp};
-use crate::distil::{Draft, RETRACTION};
-use crate::store::vectors::{Change, Entry, to_bytes};
-use crate::store::{Embedding, Kept, Record};
+use super::index;
+use super::read::rank;
+use super::{refined, stale};
+use crate::distil::{Distilled, Draft, LOCAL_PREFIX, RETRACTION};
+use crate::store::vectors::Change;
+use crate::store::{Audit, Kept, Record, Stored};
 
+/// Appends the record, and makes its memory.
 pub(super) fn append(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     record: &Record,
-    drafts: &[Draft],
-) -> rusqlite::Result<(Vec<Kept>, Vec<Change>)> {
+    distilled: &Distilled,
+) -> rusqlite::Result<(Kept, Vec<Change>)> {
     let body = zstd::encode_all(record.body.as_ref(), zstd::DEFAULT_COMPRESSION_LEVEL)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    transaction.prepare_cached(
-        "INSERT INTO records (id, digest, received_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (id, digest) DO NOTHING",
-    )?
-    .execute(params![record.id, digest(&[&record.body]), record.received_at.as_microsecond(), body])?;
-    let mut changes = remove_stale(transaction, &record.id, drafts)?;
-    for draft in drafts {
-        changes.extend(take_back(transaction, draft)?);
-    }
-    let kept =
-        drafts.iter().map(|draft| keep(transaction, &record.id, draft)).collect::<rusqlite::Result<_>>()?;
-    Ok((kept, changes))
+    transaction
+        .prepare_cached(
+            "INSERT INTO records (id, digest, received_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (id, digest) DO NOTHING",
+        )?
+        .execute(params![record.id, digest(&[&record.body]), record.received_at.as_microsecond(), body])?;
+    make(transaction, &record.id, distilled)
 }
 
-/// Removes what an earlier version of the same delivery said and this one does not.
-fn remove_stale(
-    transaction: &Transaction<'_>,
+/// Makes the memory of a record that is there.
+pub(super) fn make(
+    transaction: &Connection,
     delivery: &str,
-    drafts: &[Draft],
-) -> rusqlite::Result<Vec<Change>> {
-    let wanted: Vec<String> = drafts.iter().map(|draft| memory_id(delivery, draft)).collect();
-    let mut stale: Vec<String> = transaction
-        .prepare_cached("SELECT id FROM memories WHERE delivery = ?")?
-        .query_map([delivery], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    stale.retain(|id| !wanted.contains(id));
-    delete_all(transaction, stale)
+    distilled: &Distilled,
+) -> rusqlite::Result<(Kept, Vec<Change>)> {
+    let id = memory_id(delivery);
+    let forgotten = transaction
+        .prepare_cached("SELECT 1 FROM records WHERE id = ? AND body IS NULL")?
+        .exists([delivery])?;
+    if forgotten {
+        return Ok((Kept { id, known: true, indexed: false }, Vec::new()));
+    }
+    let draft = &distilled.draft;
+    let mut changes = replace_other_words(transaction, &id, draft)?;
+    changes.extend(take_back(transaction, draft)?);
+    stale::touch(transaction, &draft.repository, &distilled.touches)?;
+    Ok((keep(transaction, id, delivery, draft)?, changes))
+}
+
+/// Removes what an earlier version of the same delivery said, if this one says something else.
+fn replace_other_words(transaction: &Connection, id: &str, draft: &Draft) -> rusqlite::Result<Vec<Change>> {
+    let other = transaction
+        .prepare_cached("SELECT 1 FROM memories WHERE id = ? AND NOT (repository = ? AND digest = ?)")?
+        .exists(params![id, draft.repository, content(draft)])?;
+    if other { delete_all(transaction, &[id.to_owned()]) } else { Ok(Vec::new()) }
 }
 
 /// Removes what was said where this draft takes it back.
-fn take_back(transaction: &Transaction<'_>, draft: &Draft) -> rusqlite::Result<Vec<Change>> {
+fn take_back(transaction: &Connection, draft: &Draft) -> rusqlite::Result<Vec<Change>> {
     let Some((url, event)) = draft.takes_back() else { return Ok(Vec::new()) };
-    let said = transaction
+    let said: Vec<String> = transaction
         .prepare_cached(
-            "SELECT id FROM memories WHERE repository = ? AND url = ? AND event = ? AND kind <> ?",
+            "SELECT id FROM memories WHERE repository = ? AND url = ? AND event = ? AND kind <> ? ORDER BY seq",
         )?
         .query_map(params![draft.repository, url, event, draft.kind], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    delete_all(transaction, said)
+    delete_all(transaction, &said)
 }
 
 /// What has taken this draft back before it came.
-fn taken_back(transaction: &Transaction<'_>, draft: &Draft) -> rusqlite::Result<Option<Kept>> {
+fn taken_back(transaction: &Connection, draft: &Draft) -> rusqlite::Result<Option<Kept>> {
     // The kind and `indexed` first: their index leaves nothing but retractions to look at.
     transaction
         .prepare_cached(
@@ -68,113 +80,199 @@ fn taken_back(transaction: &Transaction<'_>, draft: &Draft) -> rusqlite::Result<
         .optional()
 }
 
-fn keep(transaction: &Transaction<'_>, delivery: &str, draft: &Draft) -> rusqlite::Result<Kept> {
+fn keep(transaction: &Connection, id: String, delivery: &str, draft: &Draft) -> rusqlite::Result<Kept> {
     if draft.indexed
         && let Some(kept) = taken_back(transaction, draft)?
     {
         return Ok(kept);
     }
-    let id = memory_id(delivery, draft);
-    let content = digest(&said(draft));
-    transaction
-        .prepare_cached(
-            "INSERT INTO memories (id, delivery, repository, kind, text, agent, branch, event, url, created_at, digest, indexed, trust)
-             VALUES (:id, :delivery, :repository, :kind, :text, :agent, :branch, :event, :url, :created_at, :digest, :indexed, :trust)
-             ON CONFLICT (repository, digest) DO UPDATE SET trust = max(trust, coalesce(excluded.trust, trust))",
-        )?
-        .execute(named_params! {
-            ":id": id, ":delivery": delivery, ":repository": draft.repository, ":kind": draft.kind, ":text": draft.text,
-            ":agent": draft.source.agent, ":branch": draft.source.branch, ":event": draft.source.event, ":url": draft.source.url,
-            ":created_at": draft.created_at.as_microsecond(), ":digest": content, ":indexed": draft.indexed, ":trust": draft.source.trust.map(rank),
-        })?;
-    transaction
-        .prepare_cached("SELECT id, indexed FROM memories WHERE repository = ? AND digest = ?")?
+    let content = content(draft);
+    let said = transaction
+        .prepare_cached("SELECT seq, id, indexed FROM memories WHERE repository = ? AND digest = ?")?
         .query_row(params![draft.repository, content], |row| {
-            let said: String = row.get(0)?;
-            Ok(Kept { known: said != id, indexed: row.get(1)?, id: said })
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get(2)?))
         })
+        .optional()?;
+    let Some((position, first, indexed)) = said else {
+        insert(transaction, &id, delivery, draft, &content)?;
+        return Ok(Kept { id, known: false, indexed: draft.indexed });
+    };
+    if first == id {
+        return Ok(Kept { id, known: false, indexed });
+    }
+    confirm(transaction, position, delivery, draft)?;
+    Ok(Kept { id: first, known: true, indexed })
 }
 
-fn delete_all(transaction: &Transaction<'_>, ids: Vec<String>) -> rusqlite::Result<Vec<Change>> {
+/// Another delivery has said the same. What somebody of the project says gains by that, whoever said it first.
+fn confirm(transaction: &Connection, position: i64, delivery: &str, draft: &Draft) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO confirmations (memory_seq, delivery) VALUES (?, ?)")?
+        .execute(params![position, delivery])?;
+    transaction
+        .prepare_cached("UPDATE memories SET trust = max(trust, coalesce(?, trust)) WHERE seq = ?")?
+        .execute(params![draft.source.trust.map(rank), position])?;
+    Ok(())
+}
+
+fn insert(
+    transaction: &Connection,
+    id: &str,
+    delivery: &str,
+    draft: &Draft,
+    content: &[u8],
+) -> rusqlite::Result<()> {
+    let source = &draft.source;
+    let local = delivery.starts_with(LOCAL_PREFIX);
+    transaction
+        .prepare_cached(
+            "INSERT INTO memories (id, delivery, repository, kind, indexed, created_at, digest, agent, author, branch, event,
+                url, pull_request, trust, model, prompt_version, thread, refined, compared, commits, paths, text)
+             VALUES (:id, :delivery, :repository, :kind, :indexed, :created_at, :digest, :agent, :author, :branch, :event,
+                :url, :pull_request, :trust, :model, :prompt_version, :thread, :refined, :compared, :commits, :paths, :text)",
+        )?
+        .execute(named_params! {
+            ":id": id, ":delivery": delivery, ":repository": draft.repository, ":kind": draft.kind,
+            ":indexed": draft.indexed, ":created_at": draft.created_at.as_microsecond(), ":digest": content,
+            ":agent": source.agent, ":author": source.author, ":branch": source.branch, ":event": source.event,
+            ":url": source.url, ":pull_request": source.pull_request, ":trust": source.trust.map(rank),
+            ":model": source.model, ":prompt_version": source.prompt_version, ":thread": thread(draft, local),
+            // An agent's own words are as they should be.
+            ":refined": local || !draft.indexed, ":compared": !draft.indexed,
+            ":commits": json(&source.commits)?, ":paths": json(&source.paths)?, ":text": draft.text,
+        })?;
+    let position = transaction.last_insert_rowid();
+    mention(transaction, position, draft)?;
+    if draft.indexed {
+        index::insert(transaction, position, draft, None)?;
+        stale::judge(transaction, position)?;
+        refined::settle_thread(transaction, position)?;
+    }
+    Ok(())
+}
+
+fn mention(transaction: &Connection, position: i64, draft: &Draft) -> rusqlite::Result<()> {
+    let mut statement = transaction
+        .prepare_cached("INSERT OR IGNORE INTO mentions (repository, name, memory_seq) VALUES (?, ?, ?)")?;
+    let paths = draft.source.paths.iter().map(|path| stale::path_name(path));
+    for name in paths.chain(draft.source.commits.iter().cloned()) {
+        statement.execute(params![draft.repository, name, position])?;
+    }
+    Ok(())
+}
+
+/// What a memory tells the state of, where a later one of the same kind makes it obsolete: a pull request is opened,
+/// edited and merged; a review of a pull request is made again for its next head.
+fn thread(draft: &Draft, local: bool) -> Option<String> {
+    let source = &draft.source;
+    let (event, url) = (source.event.as_deref()?, source.url.as_deref()?);
+    if local {
+        let is_review = draft.kind == "review" && source.agent.is_some();
+        return is_review.then(|| format!("review {url} {}", source.agent.as_deref().unwrap_or_default()));
+    }
+    let told_again = matches!(
+        event,
+        "pull_request"
+            | "issues"
+            | "issue_comment"
+            | "pull_request_review"
+            | "pull_request_review_comment"
+            | "release"
+    );
+    (draft.indexed && told_again).then(|| format!("{event} {url}"))
+}
+
+pub(super) fn delete_all(transaction: &Connection, ids: &[String]) -> rusqlite::Result<Vec<Change>> {
     let mut changes = Vec::new();
     for id in ids {
-        changes.extend(delete(transaction, &id)?.1);
+        let deleted = transaction
+            .prepare_cached("DELETE FROM memories WHERE id = ? RETURNING seq, repository")?
+            .query_row([id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+            .optional()?;
+        let Some((position, repository)) = deleted else { continue };
+        refined::unsettle(transaction, position)?;
+        changes.push(Change::Removed { repository, position });
     }
     Ok(changes)
 }
 
-pub(super) fn delete(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<(bool, Vec<Change>)> {
-    let repository: Option<String> = transaction
-        .prepare_cached("DELETE FROM memories WHERE id = ? RETURNING repository")?
-        .query_row([id], |row| row.get(0))
-        .optional()?;
-    let change = repository.map(|repository| Change::Removed { repository, id: id.to_owned() });
-    Ok((change.is_some(), change.into_iter().collect()))
-}
-
-pub(super) fn keep_embeddings(
-    transaction: &Transaction<'_>,
-    model: &str,
-    embeddings: Vec<(String, Embedding)>,
-) -> rusqlite::Result<((), Vec<Change>)> {
-    let mut changes = Vec::new();
-    for (id, embedding) in embeddings {
-        let found = transaction
-            .prepare_cached("SELECT seq, repository, kind, created_at FROM memories WHERE id = ?")?
-            .query_row([&id], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, timestamp(row, 3)?)))
-            .optional()?;
-        let Some((seq, repository, kind, created_at)) = found else { continue };
-        match embedding {
-            Embedding::Vector(vector) => {
-                transaction
-                    .prepare_cached("INSERT OR REPLACE INTO vectors (memory_seq, model, dimensions, vector) VALUES (?, ?, ?, ?)")?
-                    .execute(params![seq, model, rows(vector.len()), to_bytes(&vector)])?;
-                let entry = Entry { id, kind, created_at };
-                changes.push(Change::Added { model: model.to_owned(), repository, entry, vector });
-            }
-            Embedding::Rejected(reason) => {
-                transaction
-                    .prepare_cached(
-                        "INSERT OR REPLACE INTO rejections (memory_seq, model, reason) VALUES (?, ?, ?)",
-                    )?
-                    .execute(params![seq, model, reason])?;
-            }
-        }
-    }
-    Ok(((), changes))
-}
-
-pub(super) fn forget_embeddings(
-    transaction: &Transaction<'_>,
-    model: String,
-) -> rusqlite::Result<((), Vec<Change>)> {
-    transaction.execute("DELETE FROM vectors WHERE model = ?", [&model])?;
-    transaction.execute("DELETE FROM rejections WHERE model = ?", [&model])?;
-    Ok(((), vec![Change::Forgotten { model }]))
-}
-
 /// What makes two drafts of one repository the same. Junk is never the same as what is worth finding: a release is
 /// created and then published in the same words.
-fn said(draft: &Draft) -> Vec<&[u8]> {
-    let mut said = vec![draft.kind.as_bytes(), draft.text.as_bytes()];
+fn content(draft: &Draft) -> [u8; 32] {
+    let mut said: Vec<&[u8]> = vec![draft.kind.as_bytes(), draft.text.as_bytes()];
     said.extend((!draft.indexed).then_some(&b"junk"[..]));
-    said
+    digest(&said)
 }
 
-/// The same words of the same delivery have the same id, however often they are handed over.
-fn memory_id(delivery: &str, draft: &Draft) -> String {
-    let repository = draft.repository.to_lowercase();
-    let mut parts = vec![delivery.as_bytes(), repository.as_bytes()];
-    parts.extend(said(draft));
-    digest(&parts).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+/// The memory of a delivery has the same id, however often it is handed over and whatever becomes of its text.
+pub(super) fn memory_id(delivery: &str) -> String {
+    digest(&[b"memory", delivery.as_bytes()]).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// SHA-256 over the parts, each with its length, so that moving a boundary changes the digest.
-fn digest(parts: &[&[u8]]) -> [u8; 32] {
+pub(super) fn digest(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update(part.len().to_le_bytes());
         hasher.update(part);
     }
     hasher.finalize().into()
+}
+
+fn json(list: &[String]) -> rusqlite::Result<String> {
+    serde_json::to_string(list).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// Removes memories and the words of all records that said them, and leaves an audit line for each.
+pub(super) fn forget(
+    transaction: &Connection,
+    ids: &[String],
+    audit: &Audit,
+    now: Timestamp,
+) -> rusqlite::Result<(Vec<Stored>, Vec<Change>)> {
+    let mut forgotten = Vec::new();
+    let mut changes = Vec::new();
+    for id in ids {
+        // Those that it stands for say the same.
+        let mut merged: Vec<String> = transaction
+            .prepare_cached(
+                "SELECT id FROM memories WHERE merged_into = (SELECT seq FROM memories WHERE id = ?)",
+            )?
+            .query_map([id], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        merged.insert(0, id.clone());
+        for id in merged {
+            let Some(memory) = super::read::get(transaction, &id)? else { continue };
+            erase(transaction, &memory, audit, now)?;
+            changes.extend(delete_all(transaction, &[id])?);
+            forgotten.push(memory);
+        }
+    }
+    Ok((forgotten, changes))
+}
+
+fn erase(transaction: &Connection, memory: &Stored, audit: &Audit, now: Timestamp) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "UPDATE records SET body = NULL WHERE id = ?1
+             OR id IN (SELECT delivery FROM confirmations WHERE memory_seq = ?2)",
+        )?
+        .execute(params![memory.delivery, memory.position])?;
+    transaction.prepare_cached("DELETE FROM derivations WHERE memory_id = ?")?.execute([&memory.id])?;
+    transaction
+        .prepare_cached("DELETE FROM judgements WHERE newer = ?1 OR older = ?1")?
+        .execute([&memory.id])?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO audit (at, memory_id, delivery, repository, who, reason) VALUES (?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            now.as_microsecond(),
+            memory.id,
+            memory.delivery,
+            memory.draft.repository,
+            audit.by,
+            audit.reason
+        ])?;
+    Ok(())
 }

@@ -1,0 +1,43 @@
+//! A question → what is known, as one text for a prompt.
+
+use jiff::Timestamp;
+use shared::memory::{Briefing, Mode, Standing};
+
+use super::{Memory, Question};
+use crate::briefing;
+use crate::store::{Filter, StoreError};
+
+/// How many memories a briefing chooses from.
+const CHOICE: usize = 50;
+
+/// What somebody is to be briefed about.
+#[derive(Debug, Clone, Default)]
+pub struct Brief {
+    /// What it is about, in a person's words; symbols may be among them.
+    pub text: String,
+    /// The files it is about.
+    pub paths: Vec<String>,
+    /// Which memories count.
+    pub filter: Filter,
+    /// The most tokens it may cost.
+    pub budget: usize,
+}
+
+impl Memory {
+    /// The most useful knowledge about something, within a budget.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn briefing(&self, brief: Brief, now: Timestamp) -> Result<Briefing, StoreError> {
+        let Brief { mut text, paths, filter, budget } = brief;
+        for path in &paths {
+            text.push(' ');
+            text.push_str(path);
+        }
+        let question = Question { text, filter, limit: CHOICE, mode: Mode::Hybrid, explain: false };
+        let mut found = self.search(question, now).await?;
+        // What is known to be wrong is no help in a prompt.
+        found.results.retain(|hit| hit.standing != Standing::Superseded);
+        Ok(briefing::compose(found.mode, &found.results, budget))
+    }
+}
