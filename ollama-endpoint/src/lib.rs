@@ -14,6 +14,8 @@ pub mod memory;
 
 pub mod distil;
 
+pub mod staleness;
+
 pub mod store;
 
 pub mod embedder;

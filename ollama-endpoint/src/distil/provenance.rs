@@ -101,9 +101,10 @@ fn commits(payload: &Payload) -> impl Iterator<Item = &str> {
         .chain(pushed)
 }
 
-/// The distinct ones that are of a length to be kept, in their order, at most `most`.
+/// The distinct ones that fit on a line, in their order, at most `most`.
 fn distinct<'a>(texts: impl Iterator<Item = &'a str>, most: usize) -> Vec<String> {
     let mut seen = BTreeSet::new();
-    let short = texts.filter(|text| (1..=LONGEST_PATH).contains(&text.len()));
-    short.filter(|text| seen.insert(*text)).take(most).map(str::to_owned).collect()
+    let plain =
+        texts.filter(|text| (1..=LONGEST_PATH).contains(&text.len()) && !text.contains(char::is_control));
+    plain.filter(|text| seen.insert(*text)).take(most).map(str::to_owned).collect()
 }
