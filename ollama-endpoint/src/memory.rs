@@ -142,7 +142,7 @@ impl Memory {
         let model = self.ollama.embed_model().to_owned();
         let dimensions = self.store.dimensions(model.clone()).await.ok()??;
         let mut vectors = match self.ollama.embed(&[text], Purpose::Query, QUERY_DEADLINE).await {
-            Ok(vectors) => vectors,
+            Ok(embedded) => embedded.vectors,
             Err(error) => {
                 tracing::debug!(%error, "searching by words alone");
                 return None;
