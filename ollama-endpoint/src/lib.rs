@@ -20,6 +20,7 @@ pub mod store;
 
 pub mod embedder;
 pub mod ollama;
+pub mod refine;
 
 mod recall;
 

@@ -40,6 +40,8 @@ pub struct Stored {
     pub delivery: String,
     /// What it says, and about what.
     pub draft: Draft,
+    /// How often what it says was decided anew, from 1: tells whether it changed since it was read.
+    pub version: u32,
 }
 
 impl Stored {

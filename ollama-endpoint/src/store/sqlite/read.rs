@@ -150,6 +150,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             created_at: timestamp(row, 9)?,
             indexed: row.get(10)?,
         },
+        version: 1,
     })
 }
 
