@@ -48,6 +48,9 @@ struct OwnArgs {
     /// Model that embeds; another one embeds everything again
     #[arg(long, env = "OLLAMA_EMBED_MODEL", default_value = "nomic-embed-text")]
     ollama_embed_model: String,
+    /// Whether the generating model words events anew and compares memories, where it is there
+    #[arg(long, env = "MEMORY_REFINE", default_value = "auto")]
+    memory_refine: Refine,
     /// Whether callers of the proxy may change which models there are
     #[arg(long, env = "OLLAMA_PROXY_ADMIN", default_value = "0", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
     ollama_proxy_admin: bool,
@@ -66,6 +69,15 @@ struct OwnArgs {
     /// Seconds after which a stream that stands still is ended
     #[arg(long, env = "OLLAMA_PROXY_IDLE_SECONDS", default_value = "600")]
     ollama_proxy_idle_seconds: u64,
+}
+
+/// Whether a model works on the memories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Refine {
+    /// When there is one; what came before is worked off then.
+    Auto,
+    /// Never: they stay as templates and agents have worded them, and only rules compare them.
+    Off,
 }
 
 /// Who may use the proxy.
@@ -96,6 +108,8 @@ pub struct Config {
     pub chat_model: String,
     /// Model that embeds.
     pub embed_model: String,
+    /// Whether the model that generates works on the memories.
+    pub refine: Refine,
     /// What the proxy allows.
     pub proxy: proxy::Limits,
     /// Who may use it.
@@ -158,6 +172,7 @@ impl Cli {
             ollama_url: own.ollama_url.clone(),
             chat_model: own.ollama_chat_model.clone(),
             embed_model: own.ollama_embed_model.clone(),
+            refine: own.memory_refine,
             proxy,
             proxy_auth: own.ollama_proxy_auth,
             server,
@@ -209,6 +224,7 @@ mod tests {
             ("llama3.2", "nomic-embed-text")
         );
         assert_eq!(config.queue_url, "sqlite://./data/ollama-endpoint/queue.db");
+        assert_eq!(config.refine, Refine::Auto);
         assert!(!config.proxy.admin && config.proxy_auth == ProxyAuth::Required && config.token.is_none());
     }
 

@@ -152,7 +152,7 @@ async fn embed(
     part: &[Stored],
 ) -> Result<Option<Vec<(i64, u32, Embedding)>>, Failure> {
     let texts: Vec<&str> = part.iter().map(|memory| memory.draft.text.as_str()).collect();
-    let vectors = ollama.embed(&texts, Purpose::Document, TIMEOUT).await?;
+    let vectors = ollama.embed(&texts, Purpose::Document, TIMEOUT).await?.vectors;
     let mut dimensions = memory.dimensions().await?;
     let differ = dimensions.is_some_and(|length| vectors.iter().any(|vector| vector.len() != length));
     if differ && forgot_outgrown(memory, ollama).await? {
@@ -172,7 +172,7 @@ async fn embed(
 /// Whether the model's vectors have another length than those there are, which are forgotten then: another model was
 /// pulled under the same name. A harmless text decides, so that one odd vector does not cost all the others.
 async fn forgot_outgrown(memory: &Memory, ollama: &Ollama) -> Result<bool, Failure> {
-    let vectors = ollama.embed(&[HARMLESS], Purpose::Document, TIMEOUT).await?;
+    let vectors = ollama.embed(&[HARMLESS], Purpose::Document, TIMEOUT).await?.vectors;
     let now = vectors.first().map(Vec::len).filter(|length| *length > 0);
     let (Some(before), Some(now)) = (memory.dimensions().await?, now) else { return Ok(false) };
     if before != now {

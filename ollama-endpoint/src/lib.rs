@@ -14,18 +14,19 @@ pub mod memory;
 
 pub mod distil;
 
+pub mod staleness;
+
 pub mod store;
 
 pub mod embedder;
 pub mod ollama;
+pub mod refine;
 
 mod recall;
 
 pub mod briefing;
 
 pub mod rank;
-
-pub mod staleness;
 
 pub mod words;
 

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use shared::memory::{Explanation, Found};
 
+use crate::staleness::Level;
+
 /// The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
 const K: f64 = 60.0;
 
@@ -18,8 +20,15 @@ const HALF_LIFE_DAYS: f64 = 180.0;
 /// What is left of the score of a memory that a later one contradicts.
 const SUPERSEDED: f64 = 0.4;
 
-/// What is left of the score of a memory whose code was changed, removed or taken back since.
-const STALE: [f64; 3] = [0.9, 0.6, 0.5];
+/// What is left of the score of a memory whose code has gone on without it.
+fn staleness(level: Level) -> f64 {
+    match level {
+        Level::Changed => 0.9,
+        Level::Thinned => 0.8,
+        Level::Gone => 0.6,
+        Level::Reverted => 0.5,
+    }
+}
 
 /// A memory that one of the searches found.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,8 +39,8 @@ pub struct Candidate {
     pub created_at: Timestamp,
     /// How it was found: BM25 (higher is better) or the cosine.
     pub measure: f64,
-    /// How stale it is: 0 not at all, 1 its code changed, 2 was removed, 3 was taken back.
-    pub stale: u8,
+    /// How stale it is, if it is.
+    pub stale: Option<Level>,
     /// Whether a later memory says otherwise.
     pub superseded: bool,
 }
@@ -88,10 +97,7 @@ fn recency(created_at: Timestamp, now: Timestamp) -> f64 {
 }
 
 fn validity(candidate: &Candidate) -> f64 {
-    let stale = match usize::from(candidate.stale) {
-        0 => 1.0,
-        level => STALE.get(level - 1).copied().unwrap_or(STALE[2]),
-    };
+    let stale = candidate.stale.map_or(1.0, staleness);
     if candidate.superseded { stale * SUPERSEDED } else { stale }
 }
 
@@ -109,7 +115,7 @@ mod tests {
 
     fn at(position: i64, days_ago: i64) -> Candidate {
         let created_at = Timestamp::from_second(NOW - days_ago * 86_400).unwrap();
-        Candidate { position, created_at, measure: 1.0, stale: 0, superseded: false }
+        Candidate { position, created_at, measure: 1.0, stale: None, superseded: false }
     }
 
     fn positions(ranked: &[Ranked]) -> Vec<i64> {
@@ -144,7 +150,8 @@ mod tests {
     #[test]
     fn what_does_not_hold_any_more_sinks() {
         let mut lexical: Vec<Candidate> = (1..=9).map(|position| at(position, 0)).collect();
-        (lexical[0].superseded, lexical[1].stale, lexical[2].stale) = (true, 3, 1);
+        (lexical[0].superseded, lexical[1].stale, lexical[2].stale) =
+            (true, Some(Level::Reverted), Some(Level::Changed));
         let order = positions(&fuse(&lexical, &[], now()));
         assert_eq!(order[0], 4, "nothing is known against it");
         assert_eq!(order[7..], [2, 1], "taken back, then contradicted");

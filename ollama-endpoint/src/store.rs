@@ -18,6 +18,7 @@ use shared::memory::Source;
 
 use crate::distil::{Distilled, Draft};
 use crate::rank::Candidate;
+use crate::staleness::Stale;
 
 /// What was sent, as it was sent.
 #[derive(Debug, Clone)]
@@ -60,15 +61,6 @@ impl Stored {
     pub fn source(&self) -> Source {
         Source { delivery: Some(self.delivery.clone()), ..self.draft.source.clone() }
     }
-}
-
-/// How what a memory speaks of has gone on without it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stale {
-    /// 1: changed, 2: removed, 3: taken back.
-    pub level: u8,
-    /// What happened, in one line.
-    pub reason: String,
 }
 
 /// What became of one [`Draft`].

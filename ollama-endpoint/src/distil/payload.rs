@@ -1,11 +1,15 @@
 //! The parts of GitHub's payloads that templates speak of. Whatever is missing or of another type than GitHub
 //! documents is absent here, never an error. Pure.
 
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use shared::event::Envelope;
 use shared::memory::Trust;
+
+use super::junk::is_merge;
+use super::text::first_line;
 
 /// A payload of any event.
 #[derive(Debug, Default, Deserialize)]
@@ -28,6 +32,8 @@ pub(super) struct Payload {
     #[serde(deserialize_with = "lenient")]
     pub(super) commits: Vec<Commit>,
     #[serde(deserialize_with = "lenient")]
+    pub(super) head_commit: Option<Commit>,
+    #[serde(deserialize_with = "lenient")]
     pub(super) compare: Option<String>,
 }
 
@@ -39,6 +45,8 @@ pub(super) struct PullRequest {
     pub(super) body: Option<String>,
     pub(super) html_url: Option<String>,
     pub(super) merged: Option<bool>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) merge_commit_sha: Option<String>,
     author_association: Option<String>,
     #[serde(deserialize_with = "lenient")]
     pub(super) user: User,
@@ -52,6 +60,14 @@ pub(super) struct PullRequest {
 #[serde(default)]
 pub(super) struct User {
     pub(super) login: Option<String>,
+    #[serde(rename = "type", deserialize_with = "lenient")]
+    kind: Option<String>,
+}
+
+impl User {
+    pub(super) fn is_bot(&self) -> bool {
+        self.kind.as_deref() == Some("Bot")
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -59,6 +75,8 @@ pub(super) struct User {
 pub(super) struct Branch {
     #[serde(rename = "ref")]
     pub(super) name: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) sha: Option<String>,
     /// Absent where the fork was deleted.
     #[serde(deserialize_with = "lenient")]
     repo: Repository,
@@ -79,6 +97,8 @@ pub(super) struct Issue {
     pub(super) html_url: Option<String>,
     pub(super) state_reason: Option<String>,
     author_association: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) user: User,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -88,7 +108,11 @@ pub(super) struct Comment {
     pub(super) html_url: Option<String>,
     pub(super) path: Option<String>,
     pub(super) line: Option<u64>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) commit_id: Option<String>,
     author_association: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) user: User,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -97,7 +121,11 @@ pub(super) struct Review {
     pub(super) body: Option<String>,
     pub(super) html_url: Option<String>,
     pub(super) state: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) commit_id: Option<String>,
     author_association: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) user: User,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -107,6 +135,11 @@ pub(super) struct Release {
     pub(super) name: Option<String>,
     pub(super) body: Option<String>,
     pub(super) html_url: Option<String>,
+    /// The branch or commit that was tagged.
+    #[serde(deserialize_with = "lenient")]
+    pub(super) target_commitish: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) author: User,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -118,9 +151,24 @@ pub(super) struct WorkflowRun {
     pub(super) html_url: Option<String>,
     pub(super) run_number: Option<u64>,
     #[serde(deserialize_with = "lenient")]
+    pub(super) head_sha: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     pub(super) head_commit: Option<Commit>,
     #[serde(deserialize_with = "lenient")]
     head_repository: Repository,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) actor: User,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) pull_requests: Vec<PullRequest>,
+}
+
+/// Who made a commit, as git and GitHub know them.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Person {
+    /// The account's login, where GitHub knows the address.
+    username: Option<String>,
+    name: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -129,11 +177,15 @@ pub(super) struct Commit {
     pub(super) id: String,
     pub(super) message: String,
     #[serde(deserialize_with = "lenient")]
-    added: Vec<String>,
+    pub(super) added: Vec<String>,
     #[serde(deserialize_with = "lenient")]
-    removed: Vec<String>,
+    pub(super) removed: Vec<String>,
     #[serde(deserialize_with = "lenient")]
-    modified: Vec<String>,
+    pub(super) modified: Vec<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) timestamp: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
+    author: Person,
 }
 
 impl Payload {
@@ -177,14 +229,40 @@ impl Payload {
 impl Commit {
     /// Whether git or GitHub wrote the message because branches were merged.
     pub(super) fn is_merge(&self) -> bool {
-        ["Merge pull request #", "Merge branch ", "Merge remote-tracking branch "]
-            .iter()
-            .any(|start| self.message.starts_with(start))
+        is_merge(&self.message)
+    }
+
+    /// Whose it is: the login, else the name.
+    pub(super) fn author(&self) -> Option<&str> {
+        self.author.username.as_deref().or(self.author.name.as_deref()).filter(|name| !name.is_empty())
+    }
+
+    /// The pull request that its first line says it came with: "… (#7)", as GitHub writes it when it squashes, or "Merge
+    /// pull request #7 from …".
+    pub(super) fn pull_request(&self) -> Option<u64> {
+        let line = first_line(&self.message);
+        let squashed =
+            line.strip_suffix(')').and_then(|line| line.rsplit_once("(#")).map(|(_, number)| number);
+        let merged = line.strip_prefix("Merge pull request #").and_then(|rest| rest.split(' ').next());
+        squashed.or(merged)?.parse().ok()
+    }
+
+    /// The commits that it takes back, as git writes it: "This reverts commit 1a2b….", or "… commit 1a2b…, reversing".
+    pub(super) fn reverts(&self) -> impl Iterator<Item = &str> {
+        self.message.split("This reverts commit ").skip(1).filter_map(|rest| {
+            let end = rest.find(|letter: char| !letter.is_ascii_hexdigit()).unwrap_or(rest.len());
+            Some(&rest[..end]).filter(|id| is_commit_id(id))
+        })
     }
 
     pub(super) fn files(&self) -> impl Iterator<Item = &str> {
         self.added.iter().chain(&self.modified).chain(&self.removed).map(String::as_str)
     }
+}
+
+/// Whether a text is a commit's id, or a beginning of one that is long enough to tell it from others.
+pub(super) fn is_commit_id(text: &str) -> bool {
+    (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// One part of another type than expected must not hide the others.

@@ -1,5 +1,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
 
+mod provenance;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

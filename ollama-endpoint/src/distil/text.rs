@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::thoughts::without_thoughts;
+
 /// The longest text of one memory, in bytes.
 pub(super) const LONGEST: usize = 8 * 1024;
 
 /// How much of a text is looked at: GitHub takes no longer body, and tidying takes more than linear time.
-const LONGEST_READ: usize = 64 * 1024;
+pub(super) const LONGEST_READ: usize = 64 * 1024;
 
 /// What a cut text ends with.
 const CUT: &str = "\n… (cut)";
@@ -20,15 +22,16 @@ pub(super) fn cut(text: &str, longest: usize) -> String {
 }
 
 /// The first `longest` bytes, or up to three fewer so that no character is torn.
-fn start(text: &str, longest: usize) -> &str {
+pub(super) fn start(text: &str, longest: usize) -> &str {
     let end = (0..=longest.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     &text[..end]
 }
 
-/// Without HTML comments (templates' hints, and a place to hide instructions), carriage returns and runs of empty lines.
+/// Without HTML comments (templates' hints, and a place to hide instructions), models' thoughts, carriage returns and runs
+/// of empty lines.
 pub(super) fn tidy(text: &str) -> String {
     let mut lines: Vec<&str> = Vec::new();
-    let visible = without_comments(start(text, LONGEST_READ));
+    let visible = without_thoughts(&without_comments(start(text, LONGEST_READ)));
     for line in visible.lines().map(str::trim_end) {
         if !line.is_empty() || lines.last().is_some_and(|last| !last.is_empty()) {
             lines.push(line);

@@ -82,7 +82,7 @@ impl Memory {
         for VectorModel { model, dimensions, .. } in serving(models, self.ollama.embed_model()) {
             let ollama = self.ollama.with_embed_model(&model);
             let vector = match ollama.embed(&[text], Purpose::Query, QUERY_DEADLINE).await {
-                Ok(mut embedded) => embedded.pop().unwrap_or_default(),
+                Ok(mut embedded) => embedded.vectors.pop().unwrap_or_default(),
                 Err(error) => {
                     reason = error.to_string();
                     continue;

@@ -64,7 +64,7 @@ CREATE TABLE memories (
     model          TEXT,
     prompt_version TEXT,
     thread         TEXT,                    -- what it tells the state of; the latest of a thread supersedes the others
-    stale          INTEGER NOT NULL DEFAULT 0,  -- 1 changed, 2 removed, 3 taken back
+    stale          INTEGER NOT NULL DEFAULT 0,  -- 1 changed, 2 thinned, 3 gone, 4 reverted
     stale_reason   TEXT,
     superseded_by  INTEGER,                 -- memories.seq
     superseded_at  INTEGER,                 -- when the other one was said
@@ -96,7 +96,7 @@ CREATE TABLE confirmations (
     PRIMARY KEY (memory_seq, delivery)
 ) STRICT, WITHOUT ROWID;
 
--- What memories speak of: files (`/` and the path) and commits.
+-- What memories speak of: files (`/` and the path) and commits (their first seven digits).
 CREATE TABLE mentions (
     repository TEXT    NOT NULL COLLATE NOCASE,
     name       TEXT    NOT NULL,
@@ -109,12 +109,14 @@ CREATE INDEX mentions_memory ON mentions (memory_seq);
 CREATE TABLE touches (
     repository   TEXT    NOT NULL COLLATE NOCASE,
     name         TEXT    NOT NULL,
+    subject      TEXT    NOT NULL,          -- the whole path, or the whole id
     what         INTEGER NOT NULL,          -- 1 changed, 2 removed, 3 taken back
     commit_id    TEXT    NOT NULL,
     at           INTEGER NOT NULL,
     pull_request INTEGER,
-    PRIMARY KEY (repository, name, what, commit_id)
+    PRIMARY KEY (repository, name, what, commit_id, subject)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX touches_reverted ON touches (repository, substr(commit_id, 1, 7)) WHERE what = 3;
 
 -- Of words as words.rs makes them, so the tokenizer has nothing to do but to split at blanks. `place` is a word for the
 -- repository, which keeps a search of one from looking at the others.

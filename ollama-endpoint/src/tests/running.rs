@@ -38,6 +38,7 @@ fn config(directory: &tempfile::TempDir, ollama: &StandIn) -> Config {
         ollama_url: ollama.url().parse().unwrap(),
         chat_model: "llama3.2".into(),
         embed_model: "nomic-embed-text".into(),
+        refine: config::Refine::Off,
         proxy: proxy::Limits { concurrency: 4, waiting: 4, wait: minute, idle: minute, admin: false },
         proxy_auth: ProxyAuth::Required,
         server: Default::default(),

@@ -81,7 +81,7 @@ fn crates_know_only_what_they_may() {
 }
 
 /// What names neither a runtime nor a clock.
-const PURE: [&str; 55] = [
+const PURE: [&str; 68] = [
     "shared/src/event.rs",
     "shared/src/memory.rs",
     "shared/src/outcome.rs",
@@ -136,7 +136,20 @@ const PURE: [&str; 55] = [
     "claude-endpoint/src/text/postable.rs",
     "claude-endpoint/src/text/repeats.rs",
     "ollama-endpoint/src/rank.rs",
+    "ollama-endpoint/src/staleness.rs",
+    "ollama-endpoint/src/refine/compare.rs",
+    "ollama-endpoint/src/refine/fence.rs",
+    "ollama-endpoint/src/refine/identifiers.rs",
+    "ollama-endpoint/src/refine/prompt.rs",
     "ollama-endpoint/src/distil.rs",
+    "ollama-endpoint/src/distil/junk.rs",
+    "ollama-endpoint/src/distil/mentions.rs",
+    "ollama-endpoint/src/distil/payload.rs",
+    "ollama-endpoint/src/distil/provenance.rs",
+    "ollama-endpoint/src/distil/push.rs",
+    "ollama-endpoint/src/distil/templates.rs",
+    "ollama-endpoint/src/distil/text.rs",
+    "ollama-endpoint/src/distil/thoughts.rs",
 ];
 
 #[test]

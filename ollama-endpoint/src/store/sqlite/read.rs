@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use shared::memory::{Source, Trust};
 
 use crate::distil::Draft;
-use crate::store::{Counts, Stale, Stored};
+use crate::staleness::Stale;
+use crate::store::{Counts, Stored};
 
 /// As many digits of an id are told where there is little room.
 const SHORTEST_ID: usize = 8;
@@ -129,7 +130,7 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             source: source(row)?,
         },
         template: row.get(20)?,
-        stale: (level > 0).then(|| Stale { level, reason: reason.unwrap_or_default() }),
+        stale: super::stale::level(level).map(|level| Stale { level, reason: reason.unwrap_or_default() }),
         superseded_by: row.get(23)?,
         merged_into: row.get(24)?,
         confirmations: row.get(25)?,

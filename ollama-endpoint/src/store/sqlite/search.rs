@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params};
 
 use super::index::place;
 use super::read::{rows, timestamp};
+use super::stale::level;
 use super::stale::path_name;
 use crate::rank::Candidate;
 use crate::store::Filter;
@@ -176,7 +177,7 @@ fn candidate(row: &Row<'_>, measure: f64) -> rusqlite::Result<Candidate> {
     Ok(Candidate {
         position: row.get(0)?,
         created_at: timestamp(row, 1)?,
-        stale: row.get(2)?,
+        stale: level(row.get(2)?),
         superseded: row.get(3)?,
         measure,
     })

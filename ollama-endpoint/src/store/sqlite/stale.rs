@@ -1,51 +1,80 @@
 //! What pushes did to the code that memories speak of. A memory may come before or after the push that makes it stale, so
 //! both look for the other.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, params};
 
 use super::read;
 use crate::distil::{Touch, Touched};
-use crate::staleness;
+use crate::staleness::{self, Level};
 
 /// The most touches that one memory is judged by, the latest first.
 const MOST_TOUCHES: i64 = 200;
 
+/// The number of a taking back in `touches`.
+const REVERTED: u8 = 3;
+
 /// The most memories that one push is held against, the latest first.
 const MOST_MEMORIES: i64 = 2_000;
 
-/// The name of a file in `mentions` and `touches`; no commit's id begins like that.
+/// The name of a file in `mentions` and `touches`; no commit's name begins like that.
 pub(super) fn path_name(path: &str) -> String {
     format!("/{}", path.trim_start_matches('/'))
 }
 
+/// The name of a commit there: it may be quoted by its first digits.
+pub(super) fn commit_name(commit: &str) -> String {
+    commit.get(..7).unwrap_or(commit).to_lowercase()
+}
+
 /// Keeps what a push did, and marks the memories that speak of it.
 pub(super) fn touch(transaction: &Connection, repository: &str, touches: &[Touch]) -> rusqlite::Result<()> {
-    let mut names = Vec::new();
+    let mut touched = Vec::new();
     for touch in touches {
-        let (name, what) = name(&touch.what);
-        transaction
-            .prepare_cached(
-                "INSERT OR IGNORE INTO touches (repository, name, what, commit_id, at, pull_request) VALUES (?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![repository, name, what, touch.commit, touch.at.as_microsecond(), touch.pull_request])?;
-        names.push(name);
+        let (names, subject, what) = named(&touch.what);
+        for name in names {
+            transaction
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO touches (repository, name, subject, what, commit_id, at, pull_request)
+                     VALUES (?, ?, ?, ?, ?, ?, ?)",
+                )?
+                .execute(params![
+                    repository, name, subject, what, touch.commit, touch.at.as_microsecond(), touch.pull_request
+                ])?;
+            touched.push(name);
+        }
+        // What takes a taking back back.
+        touched.extend((what == REVERTED).then(|| commit_name(&touch.commit)));
     }
-    names.sort_unstable();
-    names.dedup();
-    let mut spoken_of = Vec::new();
-    for name in names {
-        let mut statement = transaction.prepare_cached(
-            "SELECT memory_seq FROM mentions WHERE repository = ? AND name = ? ORDER BY memory_seq DESC LIMIT ?",
-        )?;
-        for position in
-            statement.query_map(params![repository, name, MOST_MEMORIES], |row| row.get::<_, i64>(0))?
-        {
-            spoken_of.push(position?);
+    spoken_of(transaction, repository, touched)?
+        .into_iter()
+        .try_for_each(|position| judge(transaction, position))
+}
+
+/// The memories that speak of any of these names, or of a commit that one of them took back.
+fn spoken_of(
+    transaction: &Connection,
+    repository: &str,
+    mut names: Vec<String>,
+) -> rusqlite::Result<BTreeSet<i64>> {
+    let mut reverted = transaction
+        .prepare_cached("SELECT t.name FROM touches t WHERE t.repository = ? AND t.what = 3 AND substr(t.commit_id, 1, 7) = ?")?;
+    for name in names.clone().iter().filter(|name| !name.starts_with('/')) {
+        for name in reverted.query_map(params![repository, name], |row| row.get(0))? {
+            names.push(name?);
         }
     }
-    spoken_of.sort_unstable();
-    spoken_of.dedup();
-    spoken_of.into_iter().try_for_each(|position| judge(transaction, position))
+    let mut mentioned = transaction.prepare_cached(
+        "SELECT memory_seq FROM mentions WHERE repository = ? AND name = ? ORDER BY memory_seq DESC LIMIT ?",
+    )?;
+    let mut positions = BTreeSet::new();
+    for name in names {
+        for position in mentioned.query_map(params![repository, name, MOST_MEMORIES], |row| row.get(0))? {
+            positions.insert(position?);
+        }
+    }
+    Ok(positions)
 }
 
 /// Marks one memory as stale, if what is known of its code makes it so.
@@ -55,9 +84,14 @@ pub(super) fn judge(transaction: &Connection, position: i64) -> rusqlite::Result
     };
     let touches: Vec<Touch> = transaction
         .prepare_cached(
-            "SELECT t.name, t.what, t.commit_id, t.at, t.pull_request
-             FROM mentions m JOIN touches t ON t.repository = m.repository AND t.name = m.name
-             WHERE m.memory_seq = ? AND t.at > ? ORDER BY t.at DESC, t.commit_id LIMIT ?",
+            "WITH direct AS (
+                SELECT t.* FROM mentions m JOIN touches t ON t.repository = m.repository AND t.name = m.name
+                WHERE m.memory_seq = ?1)
+             SELECT subject, what, commit_id, at, pull_request FROM (
+                SELECT * FROM direct UNION
+                SELECT t.* FROM direct d JOIN touches t ON d.what = 3 AND t.repository = d.repository
+                    AND t.name = lower(substr(d.commit_id, 1, 7)))
+             WHERE at > ?2 ORDER BY at DESC, commit_id, subject LIMIT ?3",
         )?
         .query_map(params![position, memory.draft.created_at.as_microsecond(), MOST_TOUCHES], |row| {
             Ok(Touch {
@@ -70,7 +104,7 @@ pub(super) fn judge(transaction: &Connection, position: i64) -> rusqlite::Result
         .collect::<rusqlite::Result<_>>()?;
     let stale = staleness::standing(&memory.draft, &touches);
     if stale != memory.stale {
-        let (level, reason) = stale.map_or((0, None), |stale| (stale.level, Some(stale.reason)));
+        let (level, reason) = stale.map_or((0, None), |stale| (number(stale.level), Some(stale.reason)));
         transaction
             .prepare_cached(
                 "UPDATE memories SET stale = ?, stale_reason = ?, version = version + 1 WHERE seq = ?",
@@ -80,19 +114,45 @@ pub(super) fn judge(transaction: &Connection, position: i64) -> rusqlite::Result
     Ok(())
 }
 
-fn name(what: &Touched) -> (String, u8) {
+/// All names that a memory may have for it: a file is also known by the end of its path, with a folder at least.
+fn named(what: &Touched) -> (Vec<String>, &str, u8) {
+    let ends = |path: &str| {
+        let starts = std::iter::once(0).chain(path.match_indices('/').map(|(at, _)| at + 1));
+        let ends =
+            starts.filter_map(|at| path.get(at..)).filter(|end| end.len() == path.len() || end.contains('/'));
+        ends.map(path_name).collect()
+    };
     match what {
-        Touched::Changed(path) => (path_name(path), 1),
-        Touched::Removed(path) => (path_name(path), 2),
-        Touched::Reverted(commit) => (commit.clone(), 3),
+        Touched::Changed(path) => (ends(path), path, 1),
+        Touched::Removed(path) => (ends(path), path, 2),
+        Touched::Reverted(commit) => (vec![commit_name(commit)], commit, REVERTED),
     }
 }
 
-fn what(name: String, what: u8) -> Touched {
-    let path = |name: String| name.trim_start_matches('/').to_owned();
+fn what(subject: String, what: u8) -> Touched {
     match what {
-        1 => Touched::Changed(path(name)),
-        2 => Touched::Removed(path(name)),
-        _ => Touched::Reverted(name),
+        1 => Touched::Changed(subject),
+        2 => Touched::Removed(subject),
+        _ => Touched::Reverted(subject),
     }
+}
+
+fn number(level: Level) -> u8 {
+    match level {
+        Level::Changed => 1,
+        Level::Thinned => 2,
+        Level::Gone => 3,
+        Level::Reverted => 4,
+    }
+}
+
+/// The level that a number stands for; 0 is none.
+pub(super) fn level(number: u8) -> Option<Level> {
+    Some(match number {
+        0 => return None,
+        1 => Level::Changed,
+        2 => Level::Thinned,
+        3 => Level::Gone,
+        _ => Level::Reverted,
+    })
 }

@@ -155,7 +155,7 @@ fn mention(transaction: &Connection, position: i64, draft: &Draft) -> rusqlite::
     let mut statement = transaction
         .prepare_cached("INSERT OR IGNORE INTO mentions (repository, name, memory_seq) VALUES (?, ?, ?)")?;
     let paths = draft.source.paths.iter().map(|path| stale::path_name(path));
-    for name in paths.chain(draft.source.commits.iter().cloned()) {
+    for name in paths.chain(draft.source.commits.iter().map(|commit| stale::commit_name(commit))) {
         statement.execute(params![draft.repository, name, position])?;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Which memory stands, and holds, after others have come.
 
 use super::*;
+use crate::staleness::Level;
 
 pub(super) fn refined(text: &str) -> Refined {
     Refined::Text {
@@ -168,7 +169,7 @@ async fn a_push_makes_stale_what_came_before_or_comes_after() {
         }
         let memory = fixture.get(&kept.id).await;
         let stale = memory.stale.expect("stale");
-        assert!(stale.level >= 2 && stale.reason.contains("src/a.rs"), "{stale:?}");
+        assert!(stale.level == Level::Gone && stale.reason.contains("src/a.rs"), "{stale:?}");
     }
 }
 
