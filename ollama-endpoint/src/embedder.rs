@@ -53,8 +53,6 @@ pub async fn run(memory: Memory, ollama: Ollama, status: watch::Sender<Status>, 
     // Everything up to here is settled, so that a new memory costs no look at all the old ones.
     let mut settled = 0;
     loop {
-        // Before the look at the backlog, so that nothing is written unseen between the two.
-        let written = memory.written();
         // A round that is dropped loses at most one call to Ollama: its memories are still in the backlog.
         let Some(round) = stop.run_until_cancelled(embed_some(&memory, &ollama, settled)).await else {
             return;
@@ -68,7 +66,7 @@ pub async fn run(memory: Memory, ollama: Ollama, status: watch::Sender<Status>, 
                 report(&status, Status::Idle);
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = written => {}
+                    () = memory.written() => {}
                     () = tokio::time::sleep(IDLE) => settled = 0,
                 }
             }

@@ -16,10 +16,14 @@ pub(crate) async fn health(State(service): State<Service>) -> Report {
         Ok(counts) => report
             .with("memory", Check::pass().observed(counts.memories, "memories"))
             .with("memory:without-vector", Check::pass().observed(counts.waiting(), "memories"))
-            .with("memory:set-aside", Check::pass().observed(counts.rejected, "memories")),
+            .with("memory:set-aside", Check::pass().observed(counts.rejected, "memories"))
+            .with("memory:unrefined", Check::pass().observed(counts.unrefined, "memories"))
+            .with("memory:unrefinable", Check::pass().observed(counts.unrefinable, "memories")),
         Err(error) => report.with("memory", Check::fail(error.to_string())),
     };
-    let report = report.with("embedder", embedder(&service.embedder.borrow()));
+    let report = report
+        .with("embedder", background(&service.embedder.borrow(), "search goes on by words"))
+        .with("refiner", background(&service.refiner.borrow(), "memories stay as they are"));
     let models = match service.ollama.models().await {
         Ok(models) => models,
         Err(error) => return report.with("ollama", Check::warn(error.to_string())),
@@ -29,10 +33,10 @@ pub(crate) async fn health(State(service): State<Service>) -> Report {
     with_model(report, "ollama:embed-model", service.ollama.embed_model(), &models)
 }
 
-fn embedder(status: &Status) -> Check {
+fn background(status: &Status, meanwhile: &str) -> Check {
     match status {
         Status::Idle | Status::Working => Check::pass(),
-        Status::Waiting(error) => Check::warn(format!("search goes on by words: {error}")),
+        Status::Waiting(error) => Check::warn(format!("{meanwhile}: {error}")),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The ollama-endpoint: the shared memory of all agents, and the door to Ollama.
 //!
 //! An update is verified, stored in the queue and answered (`receive`); a worker makes a memory of it (`remember`,
-//! `memory`, `distil`) that full text finds at once; the `embedder` adds its vector when Ollama answers; `recall` asks
-//! `memory` again. Beside that, `proxy` streams Ollama's own API through.
+//! `memory`, `distil`) that full text finds at once; when Ollama answers, the `embedder` adds its vector, and `refine`
+//! words it better and finds out which memories say the same or otherwise. `recall` asks `memory` again, and `briefing`
+//! makes one text of what it finds. Beside that, `proxy` streams Ollama's own API through.
 
 pub mod config;
 mod routes;
@@ -13,7 +14,6 @@ mod remember;
 pub mod memory;
 
 pub mod distil;
-
 pub mod staleness;
 
 pub mod store;
@@ -25,9 +25,7 @@ pub mod refine;
 mod recall;
 
 pub mod briefing;
-
 pub mod rank;
-
 pub mod words;
 
 pub mod proxy;
@@ -48,10 +46,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ProxyAuth};
+use crate::config::{Config, ProxyAuth, Refine};
 use crate::memory::Memory;
 use crate::ollama::Ollama;
+use crate::ollama::chat::Chat;
 use crate::proxy::Proxy;
+use crate::refine::Pace;
 use crate::remember::Remember;
 use crate::store::sqlite::SqliteStore;
 
@@ -63,6 +63,8 @@ pub struct App {
     service: Service,
     worker: Worker,
     embedder: watch::Sender<embedder::Status>,
+    refiner: watch::Sender<embedder::Status>,
+    chat: Option<Chat>,
     limits: shared::server::Limits,
 }
 
@@ -77,6 +79,7 @@ struct Service {
     proxy: Arc<Proxy>,
     proxy_auth: ProxyAuth,
     embedder: watch::Receiver<embedder::Status>,
+    refiner: watch::Receiver<embedder::Status>,
     lane: watch::Receiver<LaneStatus>,
     metrics: PrometheusHandle,
     stop: CancellationToken,
@@ -95,7 +98,9 @@ impl App {
         let memory = Memory::new(Arc::new(store), ollama.clone());
         let remember = Arc::new(Remember::new(memory.clone()));
         let worker = Worker::new(queue.clone(), receive::LANE, remember, WorkerOptions::default());
-        let embedder = watch::Sender::new(embedder::Status::default());
+        let [embedder, refiner] = [(); 2].map(|()| watch::Sender::new(embedder::Status::default()));
+        let chat =
+            (config.refine == Refine::Auto).then(|| Chat::new(ollama.clone(), config.chat_model.clone()));
         let service = Service {
             memory,
             ollama,
@@ -105,11 +110,12 @@ impl App {
             proxy: Arc::new(Proxy::new(&config.ollama_url, config.proxy)),
             proxy_auth: config.proxy_auth,
             embedder: embedder.subscribe(),
+            refiner: refiner.subscribe(),
             lane: worker.status(),
             metrics: shared::telemetry::metrics()?,
             stop: CancellationToken::new(),
         };
-        Ok(Self { service, worker, embedder, limits: config.server })
+        Ok(Self { service, worker, embedder, refiner, chat, limits: config.server })
     }
 
     /// Serves on `listener` until `stop`, then lets open work finish.
@@ -117,9 +123,12 @@ impl App {
         self.service.stop = stop.clone();
         let Service { memory, ollama, .. } = self.service.clone();
         let worker = tokio::spawn(self.worker.run(stop.clone()));
+        let backlog = Arc::new(memory.clone());
+        let refiner = refine::run(backlog, self.chat, Pace::default(), self.refiner, stop.clone());
+        let refiner = tokio::spawn(refiner);
         let embedder = tokio::spawn(embedder::run(memory, ollama, self.embedder, stop.clone()));
         shared::server::serve(listener, routes::routes(&self.service), self.limits, stop).await;
-        for ended in [worker.await, embedder.await] {
+        for ended in [worker.await, embedder.await, refiner.await] {
             if let Err(error) = ended {
                 tracing::error!(%error, "a background task did not end in order");
             }

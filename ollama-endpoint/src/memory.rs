@@ -1,6 +1,7 @@
 //! The memory: what is sent → distilled → stored, embedded when Ollama answers; search, briefing, forgetting. The only door
 //! to the store.
 
+mod backlog;
 mod brief;
 mod forget;
 mod search;
@@ -58,9 +59,16 @@ pub enum LearnError {
 pub struct Memory {
     store: Arc<dyn Store>,
     ollama: Ollama,
-    written: Arc<Notify>,
+    woken: Woken,
     /// Whether a question's vector was of another length than the memories'.
     doubted: Arc<AtomicBool>,
+}
+
+/// Those who have work when something was written.
+#[derive(Clone, Default)]
+struct Woken {
+    embedder: Arc<Notify>,
+    refiner: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Memory {
@@ -72,7 +80,7 @@ impl std::fmt::Debug for Memory {
 impl Memory {
     /// A memory kept in `store` that embeds with `ollama`.
     pub fn new(store: Arc<dyn Store>, ollama: Ollama) -> Self {
-        Self { store, ollama, written: Arc::default(), doubted: Arc::default() }
+        Self { store, ollama, woken: Woken::default(), doubted: Arc::default() }
     }
 
     /// Records what was received under `delivery` and makes a memory of it. The same call again changes nothing.
@@ -89,7 +97,7 @@ impl Memory {
         let Distilled { junk, .. } = distilled;
         let record = Record { id: delivery.to_owned(), received_at, body };
         let kept = self.store.record(record, distilled).await?;
-        self.written.notify_waiters();
+        self.wake();
         Ok(match junk {
             Some(reason) => Learnt::Junk { reason },
             None if !kept.indexed => Learnt::Junk { reason: distil::TAKEN_BACK },
@@ -164,13 +172,18 @@ impl Memory {
         embeddings: Vec<(i64, u32, Embedding)>,
     ) -> Result<(), StoreError> {
         self.store.keep_embeddings(self.ollama.embed_model().to_owned(), embeddings).await?;
-        self.written.notify_waiters();
+        self.woken.refiner.notify_one();
         Ok(())
     }
 
-    /// Completes when something is written, or comes into doubt, from now on: take it before looking for work.
-    pub(crate) fn written(&self) -> impl Future<Output = ()> + Send + use<> {
-        Arc::clone(&self.written).notified_owned()
+    /// Completes when something was written, or came into doubt, since the last call completed.
+    pub(crate) async fn written(&self) {
+        self.woken.embedder.notified().await;
+    }
+
+    fn wake(&self) {
+        self.woken.embedder.notify_one();
+        self.woken.refiner.notify_one();
     }
 }
 

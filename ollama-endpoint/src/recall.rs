@@ -259,6 +259,7 @@ pub(crate) async fn stats(State(service): State<Service>) -> Result<Response, Ap
         Err(error) => json!({"state": "away", "error": error.to_string()}),
     };
     let embedder = service.embedder.borrow().clone();
+    let refiner = service.refiner.borrow().clone();
     let stats = json!({
         "records": counts.records,
         "memories": counts.memories,
@@ -274,6 +275,7 @@ pub(crate) async fn stats(State(service): State<Service>) -> Result<Response, Ap
             "rejected": counts.rejected, "last_rejection": counts.last_rejection, "models": models,
         },
         "embedder": embedder,
+        "refiner": refiner,
         "ollama": ollama,
     });
     Ok(Json(stats).into_response())

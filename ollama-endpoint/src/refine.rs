@@ -20,10 +20,11 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::compare::{NEAR, Relation};
+use self::compare::NEAR;
 pub use crate::embedder::Status;
 use crate::ollama::OllamaError;
 use crate::ollama::chat::{Chat, Question};
+pub use crate::store::{Judgement, Refined, Relation};
 use crate::store::{StoreError, Stored};
 
 /// Memories taken from the backlog at a time.
@@ -39,31 +40,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// What [`Judgement::by`] says where no model was asked.
 pub const RULE: &str = "rule";
 
-/// What became of an event's text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refined {
-    /// It is better worded so.
-    Text {
-        /// The kind that fits it best.
-        kind: String,
-        /// The memory, at most 1,200 characters.
-        text: String,
-        /// The model that wrote it.
-        model: String,
-        /// The prompt it had.
-        prompt_version: String,
-    },
-    /// The template's text stays, and why; it is not offered for this model and prompt again.
-    Rejected {
-        /// Why.
-        reason: String,
-        /// The model that was asked, or would have been.
-        model: String,
-        /// The prompt it had.
-        prompt_version: String,
-    },
-}
-
 /// An older memory that may be about the same.
 #[derive(Debug, Clone)]
 pub struct Neighbour {
@@ -71,15 +47,6 @@ pub struct Neighbour {
     pub memory: Stored,
     /// Cosine of both vectors; `None` where it was found by words.
     pub similarity: Option<f32>,
-}
-
-/// How a newer memory relates to an older one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judgement {
-    /// How.
-    pub relation: Relation,
-    /// Model and version of the prompt, or [`RULE`].
-    pub by: String,
 }
 
 /// Where the work comes from, and the results go. A call is short: no model is asked within one.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::memory::Source;
 
 use crate::distil::{Distilled, Draft};
@@ -164,7 +164,8 @@ pub struct Judgement {
 }
 
 /// What a memory says beside an older one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Relation {
     /// Another thing.
     Different,
@@ -316,6 +317,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The vector of a memory by `model`.
     async fn vector(&self, position: i64, model: String) -> Result<Option<Vec<f32>>, StoreError>;
+
+    /// Ids of the older memories that one was judged against.
+    async fn judged(&self, id: String) -> Result<Vec<String>, StoreError>;
 
     /// Keeps how two memories relate; `false`: one has changed since that version, look again.
     async fn keep_judgement(

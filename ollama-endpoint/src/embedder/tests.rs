@@ -132,10 +132,9 @@ async fn a_question_is_enough_to_notice_that_the_model_changed() {
         explain: false,
     };
     let now = "2026-11-22T12:00:00Z".parse().unwrap();
-    let woken = fixture.memory.written();
     let response = fixture.memory.search(question(), now).await.unwrap();
     assert_eq!((response.mode, response.results.len()), (Mode::Lexical, 1));
-    woken.await;
+    fixture.memory.written().await;
     assert_eq!(embed_some(&fixture.memory, &fixture.ollama, settled).await.unwrap(), Some(0));
     embed_some(&fixture.memory, &fixture.ollama, 0).await.unwrap();
     let response = fixture.memory.search(question(), now).await.unwrap();

@@ -90,7 +90,7 @@ impl Memory {
             };
             if vector.len() != dimensions && model == self.ollama.embed_model() {
                 self.doubted.store(true, Ordering::Relaxed);
-                self.written.notify_waiters();
+                self.wake();
             }
             let vector = match unit(vector, Some(dimensions)) {
                 Ok(vector) => vector,

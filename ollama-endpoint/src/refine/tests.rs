@@ -32,7 +32,18 @@ fn stored(position: i64, text: &str) -> Stored {
     let mut draft = draft(text);
     draft.created_at += jiff::SignedDuration::from_hours(position);
     draft.source.event = Some("push".into());
-    Stored { id: format!("m{position}"), position, delivery: "d".into(), draft, version: 1 }
+    Stored {
+        id: format!("m{position}"),
+        position,
+        version: 1,
+        delivery: "d".into(),
+        draft,
+        template: None,
+        stale: None,
+        superseded_by: None,
+        merged_into: None,
+        confirmations: 0,
+    }
 }
 
 fn neighbour(memory: Stored, similarity: Option<f32>) -> Neighbour {

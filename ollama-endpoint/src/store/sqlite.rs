@@ -267,6 +267,10 @@ impl Store for SqliteStore {
         self.read(move |reader| read::uncompared(&reader.connection, after, limit)).await
     }
 
+    async fn judged(&self, id: String) -> Result<Vec<String>, StoreError> {
+        self.read(move |reader| read::judged(&reader.connection, &id)).await
+    }
+
     async fn keep_judgement(
         &self,
         newer: (String, u32),

@@ -64,6 +64,13 @@ pub(super) fn uncompared(connection: &Connection, after: i64, limit: usize) -> r
     waiting(connection, "m.compared = 0", after, limit)
 }
 
+pub(super) fn judged(connection: &Connection, id: &str) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare_cached("SELECT older FROM judgements WHERE newer = ?")?
+        .query_map([id], |row| row.get(0))?
+        .collect()
+}
+
 fn waiting(connection: &Connection, what: &str, after: i64, limit: usize) -> rusqlite::Result<Vec<Stored>> {
     connection
         .prepare_cached(&format!(

@@ -51,7 +51,7 @@ pub(super) fn replay(transaction: &Connection) -> rusqlite::Result<()> {
         match distil::distil(&delivery, &body, received_at) {
             Ok(distilled) => drop(write::make(transaction, &delivery, &distilled)?),
             Err(error) => {
-                tracing::warn!(delivery, %error, "a record cannot be read; no memory is made of it")
+                tracing::warn!(delivery, %error, "a record cannot be read; no memory is made of it");
             }
         }
     }
