@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use shared::client::{self, Answer, SignedClient};
 use shared::error::chain;
-use shared::memory::{Hit, SearchResponse, Update};
+use shared::memory::{Briefing, BriefingLine, Hit, SearchResponse, Update};
 use shared::signature::SigningKeys;
 use thiserror::Error;
 use url::{Url, form_urlencoded};
@@ -20,6 +20,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 /// A longer query finds nothing better.
 const LONGEST_QUERY: usize = 1_000;
+/// More files make a question about everything.
+const MOST_PATHS: usize = 20;
 
 /// Why the memory brought nothing; none of it keeps a review from being made.
 #[derive(Debug, Error)]
@@ -82,6 +84,29 @@ impl Memory {
             .finish();
         let answer = self.get(&format!("/memory/search?{parameters}")).await?;
         Ok(serde_json::from_slice::<SearchResponse>(&successful(answer)?)?.results)
+    }
+
+    /// What is known about `query` and these files in a repository, the most useful first, within so many tokens.
+    ///
+    /// # Errors
+    /// [`MemoryError`].
+    pub async fn briefing<'a>(
+        &self,
+        repository: &str,
+        query: &str,
+        paths: impl IntoIterator<Item = &'a str>,
+        budget: usize,
+    ) -> Result<Vec<BriefingLine>, MemoryError> {
+        let query: String = query.chars().take(LONGEST_QUERY).collect();
+        let paths = paths.into_iter().take(MOST_PATHS).map(|path| ("path", path));
+        let parameters = form_urlencoded::Serializer::new(String::new())
+            .append_pair("repository", repository)
+            .append_pair("q", &query)
+            .extend_pairs(paths)
+            .append_pair("budget", &budget.to_string())
+            .finish();
+        let answer = self.get(&format!("/memory/briefing?{parameters}")).await?;
+        Ok(serde_json::from_slice::<Briefing>(&successful(answer)?)?.lines)
     }
 
     /// Stores an update; its `id` makes a repetition harmless.

@@ -28,6 +28,7 @@ mod worth;
 mod writing;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 pub use excerpt::{around, of_issue};
 
@@ -39,6 +40,11 @@ use writing::Writing;
 
 /// The stable part: who the model is, how to read the data, what to answer.
 pub const INSTRUCTIONS: &str = include_str!("prompt.md");
+
+/// Tells one wording of the prompt from another: the first digits of its SHA-256.
+pub fn version() -> String {
+    hex::encode(Sha256::digest(INSTRUCTIONS)).chars().take(12).collect()
+}
 
 /// Why a file is left out of which an earlier review has seen everything.
 pub const REVIEWED_BEFORE: &str = "reviewed before";

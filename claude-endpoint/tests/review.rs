@@ -131,7 +131,7 @@ async fn the_model_sees_the_change_and_the_memory_and_no_secret() {
     assert!(!prompt.contains("by this very event"), "what the relay has just told the memory is no news");
     assert!(
         prompt.contains("43+    let sql = format!(")
-            && prompt.contains("| convention (2026-11-01): Money is in cents")
+            && prompt.contains("| convention, 2026-11-01: Money is in cents")
     );
     assert!(
         world.memory.searches()[0].contains("Search orders by customer"),

@@ -35,10 +35,10 @@ pub fn compose(mode: Mode, hits: &[Hit], budget: usize) -> Briefing {
             None => briefing.left_out += 1,
             Some(line) => {
                 said.push(own);
-                briefing.text.push_str(&line);
+                briefing.text.push_str(&line.line);
                 briefing.text.push('\n');
                 briefing.tokens = tokens(&briefing.text);
-                briefing.lines.push(BriefingLine { id: hit.id.clone(), line, source: hit.source.clone() });
+                briefing.lines.push(line);
             }
         }
     }
@@ -53,30 +53,32 @@ fn repeats(own: &HashSet<String>, other: &HashSet<String>) -> bool {
 }
 
 /// The line of a memory, shortened to what room there is; `None` if that is too little.
-fn fitting(hit: &Hit, briefing: &Briefing) -> Option<String> {
-    let (head, tail) = (head(hit), format!(" (memory {})", short(&hit.id)));
+fn fitting(hit: &Hit, briefing: &Briefing) -> Option<BriefingLine> {
+    let about = about(hit);
+    let trust = if hit.is_untrusted() { ", untrusted, from a fork" } else { "" };
+    let (head, tail) = (format!("- [{about}{trust}] "), format!(" (memory {})", short(&hit.id)));
     // Counted in bytes, as `tokens` does; one for the end of the line.
     let left = (briefing.budget * 3).checked_sub(briefing.text.len() + 1)?;
     let share = (briefing.budget * 3 / LARGEST_SHARE).max(SHORTEST_LINE + head.len() + tail.len());
     let room = left.min(share).min(LONGEST_LINE + head.len()).checked_sub(head.len() + tail.len())?;
     let text = hit.text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if text.len() <= room {
-        return Some(format!("{head}{text}{tail}"));
-    }
-    (room >= SHORTEST_LINE).then(|| format!("{head}{}…{tail}", cut(&text, room - '…'.len_utf8())))
+    let text = match text.len() {
+        length if length <= room => text,
+        _ if room < SHORTEST_LINE => return None,
+        _ => format!("{}…", cut(&text, room - '…'.len_utf8())),
+    };
+    let line = format!("{head}{text}{tail}");
+    Some(BriefingLine { id: hit.id.clone(), line, about, text, source: hit.source.clone() })
 }
 
-/// `- [decision, 2026-11-20, jules, #7] `, with what is to be known before one believes it.
-fn head(hit: &Hit) -> String {
+/// `decision, 2026-11-20, jules, #7`, with what is to be known before one believes it.
+fn about(hit: &Hit) -> String {
     let source = &hit.source;
     let mut parts = vec![hit.kind.clone(), hit.created_at.strftime("%Y-%m-%d").to_string()];
     parts.extend(source.agent.clone().or_else(|| source.author.clone()));
     parts.extend(source.pull_request.map(|number| format!("#{number}")));
     if source.pull_request.is_none() {
         parts.extend(source.commits.first().map(|commit| short(commit).to_owned()));
-    }
-    if hit.is_untrusted() {
-        parts.push("untrusted, from a fork".to_owned());
     }
     if hit.standing == Standing::Stale {
         parts.push(format!(
@@ -85,7 +87,7 @@ fn head(hit: &Hit) -> String {
         ));
     }
     let plain = parts.iter().map(|part| part.replace(['\n', '\r', ']'], " "));
-    format!("- [{}] ", plain.collect::<Vec<_>>().join(", "))
+    plain.collect::<Vec<_>>().join(", ")
 }
 
 /// The digits of an id that are enough to speak of it.

@@ -197,10 +197,21 @@ pub struct Briefing {
 pub struct BriefingLine {
     /// Id for `GET /memory/{id}`.
     pub id: String,
-    /// The line as it stands in the text.
+    /// The line as it stands in the text: what it is about, what it says, and the first digits of the id.
     pub line: String,
+    /// What it is, when it was said, by whom and about what; what is to be known before one believes it.
+    pub about: String,
+    /// What it says, as far as there was room, on one line.
+    pub text: String,
     /// Where it comes from.
     pub source: Source,
+}
+
+impl BriefingLine {
+    /// Whether nobody of the project has said it.
+    pub fn is_untrusted(&self) -> bool {
+        self.source.trust == Some(Trust::Fork)
+    }
 }
 
 impl Hit {

@@ -1,6 +1,6 @@
 //! recall → examine: from what is known about a change to a review, and what the questions cost.
 
-use shared::memory::Hit;
+use shared::memory::BriefingLine;
 
 use super::ending::{self, Stop};
 use super::made::{Made, Topic};
@@ -12,10 +12,10 @@ use crate::memory::MemoryError;
 use crate::replay::{INPUTS, RESULT};
 use crate::reviewer::ReviewError;
 
-/// Memories in one prompt.
-const MOST_MEMORIES: usize = 8;
+/// What memories may cost in one prompt, in tokens.
+pub(super) const MEMORY_TOKENS: usize = 1_500;
 /// Marks a memory that was made of what a stranger wrote.
-const UNTRUSTED: &str = "(untrusted, from a fork)";
+const UNTRUSTED: &str = " (untrusted, from a fork)";
 /// Answers of no use after which an event ends: each was paid for.
 const MOST_PAID: u32 = 4;
 
@@ -63,24 +63,18 @@ impl Review {
     /// What is known about the change; not what this very event has just told the memory.
     async fn recall(&self, topic: &Topic, diff: &Diff, delivery: &str) -> Result<Vec<String>, MemoryError> {
         let paths = diff.files.iter().map(diff::File::path);
-        let query = std::iter::once(topic.title.as_str()).chain(paths).collect::<Vec<_>>().join(" ");
-        let hits = self.memory.recall(&topic.repository, &query, MOST_MEMORIES).await?;
-        let news = hits.into_iter().filter(|hit| hit.source.delivery.as_deref() != Some(delivery));
-        Ok(news.map(|hit| told(&hit)).collect())
+        let known = self.memory.briefing(&topic.repository, &topic.title, paths, MEMORY_TOKENS).await?;
+        let news = known.into_iter().filter(|line| line.source.delivery.as_deref() != Some(delivery));
+        Ok(news.map(|line| told(&line)).collect())
     }
 }
 
-/// A memory as the model reads it. One that nobody of the project has said is marked, and stays one line, so that no part
-/// of it stands without the mark.
-pub(super) fn told(hit: &Hit) -> String {
-    let day = hit.created_at.strftime("%Y-%m-%d");
-    match hit.is_untrusted() {
-        false => format!("{} ({day}): {}", hit.kind, hit.text),
-        true => {
-            let text = hit.text.split_whitespace().collect::<Vec<_>>().join(" ");
-            format!("{} ({day}) {UNTRUSTED}: {text}", hit.kind)
-        }
-    }
+/// A memory as the model reads it. One that nobody of the project has said is marked, and all are one line, so that no part
+/// of one stands without its mark.
+pub(super) fn told(line: &BriefingLine) -> String {
+    let mark = if line.is_untrusted() { UNTRUSTED } else { "" };
+    let text = line.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{}{mark}: {text}", line.about)
 }
 
 impl Journey<'_> {

@@ -1,6 +1,6 @@
 //! What is reviewed, and what was made of it, as the checkpoint of a review keeps it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use shared::event::{Envelope, Push};
@@ -12,7 +12,7 @@ use crate::earlier::{Standing, State, Told};
 use crate::examine::{Examined, Extent, Inputs};
 use crate::github::{Pull, Thread};
 use crate::project::{Project, Wishes};
-use crate::prompt::{Background, LeftOut};
+use crate::prompt::{self, Background, LeftOut};
 use crate::provenance::{self, Provenance};
 use crate::status::Threshold;
 use crate::summary::{self, Frame};
@@ -23,6 +23,10 @@ use crate::verdict::Finding;
 const LONGEST_MEMORY: usize = 5_800;
 /// What the memory takes for the name of a branch.
 const LONGEST_BRANCH: usize = 250;
+/// What it takes for the name of an author or a model.
+const LONGEST_NAME: usize = 190;
+/// Files that it is told to be about.
+const MOST_PATHS: usize = 100;
 /// The subject of a pushed commit.
 pub(super) const COMMIT: &str = "commit";
 /// Comments on files, which are made one by one; what is beyond stands in the body.
@@ -45,6 +49,7 @@ pub(super) struct Topic {
     pub(super) title: String,
     body: String,
     branch: String,
+    pull: Option<u64>,
     url: Option<String>,
 }
 
@@ -59,6 +64,7 @@ impl Topic {
             title: pull.title.clone(),
             body: pull.body.clone(),
             branch: pull.head_ref.clone(),
+            pull: Some(number),
             url: Some(pull.url.clone()),
         }
     }
@@ -74,6 +80,7 @@ impl Topic {
             title: title.to_owned(),
             body: body.trim().to_owned(),
             branch: branch.to_owned(),
+            pull: None,
             url: head.url.clone(),
         }
     }
@@ -331,6 +338,27 @@ fn update(event: &Envelope, topic: &Topic, examined: &Examined, recalled: &[Stri
         url: topic.url.clone(),
         timestamp: Some(event.received_at),
         trust: Some(provenance::trust(event)),
-        ..Update::default()
+        author: Some(shorten(&line_for_model(&topic.author), LONGEST_NAME))
+            .filter(|author| !author.is_empty()),
+        pull_request: topic.pull,
+        commits: Some(topic.head.clone()).filter(|head| is_commit(head)).into_iter().collect(),
+        paths: paths(&examined.told),
+        model: Some(shorten(&examined.model, LONGEST_NAME)).filter(|model| !model.is_empty()),
+        prompt_version: Some(prompt::version()),
     }
+}
+
+fn is_commit(id: &str) -> bool {
+    (7..=64).contains(&id.len()) && id.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
+/// The files that something is told about. The memory takes no odd ones.
+fn paths(told: &[Told]) -> Vec<String> {
+    let paths: BTreeSet<&String> = told.iter().map(|told| &told.path).collect();
+    // The others are told as places that the change does not have, or look like a secret.
+    let plain = |path: &&String| {
+        let absolute = path.starts_with('/') || path.split('/').any(|part| part == "..");
+        !path.is_empty() && !absolute && line_for_model(path) == **path
+    };
+    paths.into_iter().filter(plain).take(MOST_PATHS).cloned().collect()
 }

@@ -285,6 +285,7 @@ impl Memory {
         let inner = Arc::<Inner>::default();
         let routes = Router::new()
             .route("/memory/search", get(search))
+            .route("/memory/briefing", get(briefing))
             .route("/memory-update", post(update))
             .layer(middleware::from_fn_with_state(Auth::signed("ollama-endpoint", keys()), guard))
             .with_state(Arc::clone(&inner));
@@ -359,6 +360,22 @@ async fn search(State(inner): State<Arc<Inner>>, uri: Uri) -> Response {
         }
     }
     Json(json!({"mode": "lexical", "results": results})).into_response()
+}
+
+/// What a search finds, as lines.
+async fn briefing(State(inner): State<Arc<Inner>>, uri: Uri) -> Response {
+    let found = search(State(inner), uri).await;
+    if !found.status().is_success() {
+        return found;
+    }
+    let body = axum::body::to_bytes(found.into_body(), usize::MAX).await.unwrap();
+    let found: Value = serde_json::from_slice(&body).unwrap();
+    let lines = found["results"].as_array().unwrap().iter().map(|hit| {
+        json!({"id": hit["id"], "line": hit["text"], "about": "convention, 2026-11-01", "text": hit["text"], "source": hit["source"]})
+    });
+    let lines: Vec<Value> = lines.collect();
+    Json(json!({"mode": "lexical", "text": "", "tokens": 0, "budget": 0, "lines": lines, "left_out": 0}))
+        .into_response()
 }
 
 async fn update(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {

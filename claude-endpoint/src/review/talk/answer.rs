@@ -12,7 +12,7 @@ use shared::outcome::State as Outcome;
 use super::super::ending::{Remembered, Stop};
 use super::super::made::{Made, Topic};
 use super::super::pull::Head;
-use super::super::{Journey, Review, context, progress};
+use super::super::{Journey, Review, ask, context, progress};
 use super::{Answered, Call, Place, Said};
 use crate::commands::{self, Command};
 use crate::desk::{Errand, NotAsked, Purpose};
@@ -202,8 +202,8 @@ impl Review {
     }
 
     async fn memories(&self, journey: &Journey<'_>, query: &str) -> Vec<String> {
-        let hits = self.memory.recall(journey.repository, query, MOST_MEMORIES).await.unwrap_or_default();
-        hits.into_iter().map(|hit| super::super::ask::told(&hit)).collect()
+        let known = self.memory.briefing(journey.repository, query, [], ask::MEMORY_TOKENS).await;
+        known.unwrap_or_default().iter().map(ask::told).collect()
     }
 
     async fn remember_this(

@@ -161,15 +161,11 @@ fn mention(transaction: &Connection, position: i64, draft: &Draft) -> rusqlite::
     Ok(())
 }
 
-/// What a memory tells the state of, where a later one of the same kind makes it obsolete: a pull request is opened,
-/// edited and merged; a review of a pull request is made again for its next head.
+/// What an event's memory tells the state of, where a later event makes it obsolete: a pull request is opened, edited and
+/// merged, and each time its whole text is told. What an agent says of one stands beside what it said before.
 fn thread(draft: &Draft, local: bool) -> Option<String> {
     let source = &draft.source;
     let (event, url) = (source.event.as_deref()?, source.url.as_deref()?);
-    if local {
-        let is_review = draft.kind == "review" && source.agent.is_some();
-        return is_review.then(|| format!("review {url} {}", source.agent.as_deref().unwrap_or_default()));
-    }
     let told_again = matches!(
         event,
         "pull_request"
@@ -179,7 +175,7 @@ fn thread(draft: &Draft, local: bool) -> Option<String> {
             | "pull_request_review_comment"
             | "release"
     );
-    (draft.indexed && told_again).then(|| format!("{event} {url}"))
+    (draft.indexed && told_again && !local).then(|| format!("{event} {url}"))
 }
 
 pub(super) fn delete_all(transaction: &Connection, ids: &[String]) -> rusqlite::Result<Vec<Change>> {
