@@ -11,6 +11,7 @@ pub mod prompt;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod wording;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -8,6 +8,7 @@ use shared::memory::Trust;
 
 use super::fence::fenced;
 use super::identifiers::identifiers;
+use super::wording;
 use crate::distil::Draft;
 use crate::ollama::chat::Question;
 pub use crate::store::Relation;
@@ -20,6 +21,12 @@ pub const NEAR: f32 = 0.80;
 
 /// Kinds that tell what happened; what happened later does not make it untrue.
 const HISTORY: [&str; 2] = ["change", "release"];
+
+/// The part of their words that two memories must have in common to be the same, and of the words of one of them
+/// to contradict each other. Embeddings
+/// find everything of a subject near, and small models agree to everything.
+const SAME: f64 = 0.5;
+const SAME_SUBJECT: f64 = 0.25;
 
 /// How much of a memory the model is shown, in characters.
 const SHOWN: usize = 2000;
@@ -70,17 +77,25 @@ pub fn question(older: &Draft, newer: &Draft) -> Question {
     }
 }
 
-/// The model's answer as far as it may count: what names other things or numbers is not the same, and what is not newer,
-/// or less trusted, replaces nothing.
+/// The model's answer as far as it may count: what names other things, numbers or days, or denies something, is not the
+/// same; what is not newer, or less trusted, replaces nothing; and neither does what has hardly a word in common.
 ///
 /// # Errors
 /// What is wrong with it, as a clause.
 pub fn accept(older: &Draft, newer: &Draft, answer: Value) -> Result<Relation, String> {
     let Answer { relation } =
         serde_json::from_value(answer).map_err(|error| format!("it does not fit the schema ({error})"))?;
+    let (said, says) = (wording::stems(&older.text), wording::stems(&newer.text));
     let holds = match relation {
-        Relation::Same => names(older) == names(newer),
-        Relation::Contradicts => may_replace(older, newer),
+        Relation::Same => {
+            let decides_the_same = wording::decisive(&older.text) == wording::decisive(&newer.text);
+            wording::in_common(&said, &says) >= SAME && decides_the_same && names(older) == names(newer)
+        }
+        Relation::Contradicts => {
+            // One of them may say more than the other.
+            let common = wording::covered(&said, &says).max(wording::covered(&says, &said));
+            common >= SAME_SUBJECT && may_replace(older, newer)
+        }
         Relation::Different => true,
     };
     Ok(if holds { relation } else { Relation::Different })
@@ -165,17 +180,28 @@ mod tests {
             (None, Some(Fork), Relation::Different),
             (Some(Maintainer), None, Relation::Different),
         ] {
-            let (older, newer) = (trusted(draft("Five."), older), trusted(later("Eight."), newer));
+            let (older, newer) =
+                (trusted(draft("Capped at five."), older), trusted(later("Capped at eight."), newer));
             assert_eq!(judged(&older, &newer), relation, "{older:?} {newer:?}");
         }
-        assert_eq!(judged(&draft("Five."), &draft("Eight.")), Relation::Different, "neither is newer");
-        assert_eq!(judged(&later("Five."), &draft("Eight.")), Relation::Different);
+        assert_eq!(
+            judged(&draft("Capped at five."), &draft("Capped at eight.")),
+            Relation::Different,
+            "neither is newer"
+        );
+        assert_eq!(judged(&later("Capped at five."), &draft("Capped at eight.")), Relation::Different);
     }
 
     #[test]
-    fn a_model_cannot_make_different_numbers_the_same() {
+    fn a_model_cannot_make_the_same_of_what_is_not() {
         let same = |a: &str, b: &str| accept(&draft(a), &later(b), json!({"relation": "same"})).unwrap();
-        assert_eq!(same("Retries are capped at 5.", "We cap retries at 5."), Relation::Same);
+        assert_eq!(same("Retries are capped at 5.", "We have capped retries at 5."), Relation::Same);
+        assert_eq!(same("Deploys are on Tuesdays.", "We deploy every Tuesday."), Relation::Same);
+        assert_eq!(same("Retries are capped at five.", "Retries are capped at eight."), Relation::Different);
+        assert_eq!(same("Deploys are on Tuesdays.", "The relay listens on a port."), Relation::Different);
+        let unrelated = json!({"relation": "contradicts"});
+        let unrelated = accept(&draft("Deploys are on Tuesdays."), &later("The relay listens."), unrelated);
+        assert_eq!(unrelated.unwrap(), Relation::Different);
         assert_eq!(same("Retries are capped at 5.", "We cap retries at 8."), Relation::Different);
         for odd in
             [json!({}), json!({"relation": "equal"}), json!("same"), json!({"relation": "same", "x": 1})]

@@ -2,9 +2,11 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use shared::memory::Trust;
 
 use super::fence::fenced;
 use super::identifiers::{identifiers, occurs};
+use super::wording;
 use crate::distil::thoughts::without_thoughts;
 use crate::distil::{Draft, junk};
 use crate::ollama::chat::Question;
@@ -26,6 +28,9 @@ const KINDS: [&str; 10] = [
     "note",
 ];
 
+/// Kinds that settle something, which the words of strangers do not.
+const SETTLED: [&str; 2] = ["decision", "convention"];
+
 /// The longest memory that a model may write, in characters.
 const LONGEST: usize = 1200;
 
@@ -34,6 +39,9 @@ const SHORTEST: usize = 15;
 
 /// A template's text of up to so many characters has nothing that could be left out.
 const SHORT_ENOUGH: usize = 200;
+
+/// The part of the words that must come from the record. A good wording has far more of them, and a made-up text far fewer.
+const COVERED: f64 = 0.5;
 
 /// So many words in a row are not ours by chance.
 const ECHO: usize = 7;
@@ -71,7 +79,7 @@ pub fn question(draft: &Draft) -> Question {
             "type": "object",
             "properties": {
                 "kind": {"type": "string", "enum": KINDS},
-                "text": {"type": "string", "minLength": SHORTEST, "maxLength": LONGEST},
+                "text": {"type": "string", "minLength": SHORTEST, "maxLength": longest(draft)},
             },
             "required": ["kind", "text"],
             "additionalProperties": false,
@@ -88,8 +96,7 @@ pub fn accept(draft: &Draft, answer: Value) -> Result<Answer, String> {
         serde_json::from_value(answer).map_err(|error| format!("it does not fit the schema ({error})"))?;
     let text = answer.text.trim().to_owned();
     let length = text.chars().count();
-    // A template's text that is cut apart reads a little longer.
-    let longest = LONGEST.min(draft.text.chars().count() * 11 / 10);
+    let longest = longest(draft);
     if !KINDS.contains(&answer.kind.as_str()) {
         return Err(format!("`kind` is none of {}", KINDS.join(", ")));
     }
@@ -98,6 +105,9 @@ pub fn accept(draft: &Draft, answer: Value) -> Result<Answer, String> {
     }
     if length > longest {
         return Err(format!("`text` has {length} characters and may have {longest}"));
+    }
+    if length + 3 > longest && !text.ends_with(['.', '!', '?', '…', ')', '`', '"', '”', '。']) {
+        return Err("`text` is cut off where it became too long".to_owned());
     }
     if without_thoughts(&text) != text {
         return Err("`text` has thoughts in it".to_owned());
@@ -108,12 +118,24 @@ pub fn accept(draft: &Draft, answer: Value) -> Result<Answer, String> {
     if echoes(&text, &draft.text) {
         return Err("`text` repeats the instructions".to_owned());
     }
+    if wording::repeats_itself(&text) {
+        return Err("`text` says the same thing twice".to_owned());
+    }
     if let Some(invented) = identifiers(&text).into_iter().find(|identifier| !occurs(identifier, &draft.text))
     {
         let invented: String = invented.chars().take(80).collect();
         return Err(format!("`text` names {invented}, which the record does not"));
     }
-    Ok(Answer { text, ..answer })
+    if wording::covered(&wording::stems(&text), &wording::stems(&draft.text)) < COVERED {
+        return Err("`text` tells of something else than the record".to_owned());
+    }
+    let stranger = draft.source.trust == Some(Trust::Fork) && SETTLED.contains(&answer.kind.as_str());
+    Ok(Answer { kind: if stranger { draft.kind.clone() } else { answer.kind }, text })
+}
+
+/// The longest memory that may be made of `draft`, in characters. What a template has packed together reads a little longer.
+fn longest(draft: &Draft) -> usize {
+    LONGEST.min(draft.text.chars().count() * 11 / 10)
 }
 
 /// Whether `text` repeats a stretch of our own instructions that does not stand in the record.
@@ -163,7 +185,19 @@ mod tests {
     }
 
     #[test]
+    fn what_strangers_say_settles_nothing() {
+        let mut stranger = draft(RECORD);
+        stranger.source.trust = Some(Trust::Fork);
+        for (chosen, kind) in [("decision", "note"), ("convention", "note"), ("problem", "problem")] {
+            let answer =
+                json!({"kind": chosen, "text": "At most five attempts are made, as GitHub answers 502."});
+            assert_eq!(accept(&stranger, answer).unwrap().kind, kind);
+        }
+    }
+
+    #[test]
     fn an_answer_that_is_not_to_be_trusted_is_refused_with_the_reason() {
+        let cut: String = format!("{RECORD} {RECORD}").chars().take(longest(&draft(RECORD)) - 1).collect();
         for (kind, text, reason) in [
             ("gossip", "Retries are capped at five.", "`kind`"),
             ("decision", "   ", "empty"),
@@ -177,6 +211,9 @@ mod tests {
             ("decision", "Retries are capped, says @mallory.", "@mallory"),
             ("decision", "<think>Hm</think>Retries are capped at five.", "thoughts"),
             ("decision", "Retries are capped. <think>but", "thoughts"),
+            ("decision", "The new feature is available in the next version.", "something else"),
+            ("decision", &cut, "cut off"),
+            ("decision", "At most five attempts are made. At most five attempts are made.", "twice"),
             ("decision", "- [note, 2026-11-20] Known. (memory 1a2b3c4d)", "memory had told"),
             ("decision", "What a colleague who works on the project in a year should know.", "instructions"),
             ("decision", &"Retries are capped. ".repeat(30), "characters"),
