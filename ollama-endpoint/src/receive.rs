@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use inbox::auth::Caller;
+use inbox::receive::Accepted;
 use jiff::Timestamp;
 use queue::{NewDelivery, Queue, Route};
 use serde::Deserialize;
@@ -65,6 +66,17 @@ pub(crate) async fn memory_update(
         }
     };
     inbox::receive::accept(crate::SERVICE, &queue, delivery).await
+}
+
+/// Keeps a local agent's update that came another way than by this route; it is on disk when this returns.
+///
+/// # Errors
+/// 400 with the field that cannot be kept, 413, and 503 when it cannot be stored now.
+pub(crate) async fn keep(queue: &Queue, update: &Update) -> Result<Accepted, ApiError> {
+    let body = serde_json::to_vec(update).map_err(|error| {
+        ApiError::bad_request("invalid_update", format!("the update cannot be written: {error}"))
+    })?;
+    inbox::receive::put(queue, local(&body)?).await
 }
 
 fn local(body: &[u8]) -> Result<NewDelivery, ApiError> {
