@@ -15,8 +15,6 @@ mod calls;
 mod client;
 mod resources;
 mod server;
-#[cfg(test)]
-mod tests;
 mod tools;
 
 use std::sync::Arc;
@@ -121,7 +119,7 @@ impl Mcp {
         let (mut parts, body) = request.into_parts();
         let body = read_body(body, LARGEST, BODY_DEADLINE, &self.bodies).await?;
         if parts.method == Method::POST
-            && let Err(error) = readable(&body.bytes)
+            && let Some(error) = no_message(&body.bytes)
         {
             return Ok(error);
         }
@@ -159,22 +157,19 @@ fn foreign() -> ApiError {
 }
 
 /// The answer to what is no message; `rmcp` would call it an unknown media type.
-fn readable(body: &Bytes) -> Result<(), Response> {
-    let refuse = |code: i32, id: Value, message: String| {
-        let error = json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}});
-        (StatusCode::BAD_REQUEST, Json(error)).into_response()
-    };
-    let Err(error) = serde_json::from_slice::<ClientJsonRpcMessage>(body) else { return Ok(()) };
-    match serde_json::from_slice::<Value>(body) {
-        Err(error) => Err(refuse(-32700, Value::Null, format!("the body is not JSON: {error}"))),
+fn no_message(body: &Bytes) -> Option<Response> {
+    let unread = serde_json::from_slice::<ClientJsonRpcMessage>(body).err()?;
+    let (code, id, message) = match serde_json::from_slice::<Value>(body) {
+        Err(error) => (-32700, Value::Null, format!("the body is not JSON: {error}")),
         Ok(Value::Array(_)) => {
             let message = "messages are not taken in batches; send each with a request of its own";
-            Err(refuse(-32600, Value::Null, message.to_owned()))
+            (-32600, Value::Null, message.to_owned())
         }
         Ok(message) => {
-            let id =
-                message.get("id").filter(|id| id.is_string() || id.is_number()).cloned().unwrap_or_default();
-            Err(refuse(-32600, id, format!("the body is not a JSON-RPC message: {error}")))
+            let id = message.get("id").filter(|id| id.is_string() || id.is_number()).cloned();
+            (-32600, id.unwrap_or_default(), format!("the body is not a JSON-RPC message: {unread}"))
         }
-    }
+    };
+    let error = json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}});
+    Some((StatusCode::BAD_REQUEST, Json(error)).into_response())
 }

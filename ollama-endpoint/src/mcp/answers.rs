@@ -55,13 +55,13 @@ pub(super) struct Memory {
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f64>,
     /// Where it comes from.
-    source: From,
+    source: Origin,
 }
 
 /// Where a memory comes from; what is not known is absent.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(transform = plain)]
-struct From {
+struct Origin {
     /// Who said it.
     #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<String>,
@@ -106,7 +106,7 @@ pub(super) struct Briefed {
     left_out: usize,
     /// How they were found: `hybrid`, `lexical` or `vector`.
     mode: &'static str,
-    /// The memories of the text, in its order.
+    /// The memories of its lines, in its order.
     sources: Vec<Line>,
 }
 
@@ -117,7 +117,7 @@ struct Line {
     /// For `memory_get` and `memory_forget`.
     id: String,
     /// Where it comes from.
-    source: From,
+    source: Origin,
 }
 
 /// Answer of `memory_add`.
@@ -199,7 +199,7 @@ impl Memory {
             because: hit.because,
             untrusted,
             score: None,
-            source: From::new(hit.source),
+            source: Origin::new(hit.source),
         }
     }
 
@@ -232,7 +232,7 @@ impl Memory {
     }
 }
 
-impl From {
+impl Origin {
     fn new(source: Source) -> Self {
         Self {
             agent: source.agent,
@@ -272,7 +272,7 @@ impl From {
 
 impl Briefed {
     pub(super) fn new(briefing: memory::Briefing) -> Self {
-        let line = |line: memory::BriefingLine| Line { id: line.id, source: From::new(line.source) };
+        let line = |line: memory::BriefingLine| Line { id: line.id, source: Origin::new(line.source) };
         Self {
             text: briefing.text,
             tokens: briefing.tokens,

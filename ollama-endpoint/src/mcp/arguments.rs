@@ -256,9 +256,13 @@ fn list(name: &str, items: Vec<String>, least: usize, most: usize) -> Result<Vec
     Ok(items)
 }
 
-/// Says it in the words that all clients know: what may be left out is not also `null`, and a number has no Rust type.
+/// Says it in the words that all clients know: what may be left out is not also `null`, a number has no Rust type, and a
+/// description has no line breaks of the source.
 pub(super) fn plain(schema: &mut Schema) {
     transform_subschemas(&mut plain, schema);
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {
