@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Refusal;
+use crate::receive;
 
 /// Most memories of one answer, and how many there are if the caller does not say.
 const MOST: usize = 50;
@@ -102,8 +103,10 @@ pub(super) struct Add {
     #[schemars(length(min = 1, max = 250))]
     pub(super) branch: Option<String>,
     /// The files it is about, from the root of the repository. With them, the memory is marked stale when they change.
+    #[schemars(length(max = receive::MOST_ABOUT), inner(length(min = 1, max = 4096)))]
     pub(super) paths: Option<Vec<String>>,
     /// The commits it is about, as full ids.
+    #[schemars(length(max = receive::MOST_ABOUT), inner(regex(pattern = "^[0-9a-fA-F]{7,64}$")))]
     pub(super) commits: Option<Vec<String>>,
     /// The number of the pull request or issue it belongs to.
     #[schemars(range(min = 1))]

@@ -139,6 +139,7 @@ async fn a_refusal_names_the_argument_and_what_it_takes() {
         ("memory_add", json!({"repository": "nowhere", "text": "x"}), "`repository` must be `owner/name`"),
         ("memory_add", json!({"repository": "o/r", "text": "x", "url": "ftp://x"}), "`url`"),
         ("memory_add", json!({"repository": "o/r", "text": "x".repeat(300_000)}), "at most 262144 bytes"),
+        ("memory_add", json!({"repository": "o/r", "text": "x", "commits": ["main"]}), "`commits`"),
         ("memory_get", json!({"id": 3}), "`id` cannot be read"),
         ("memory_get", json!({"id": "unheard-of"}), "no memory with this id"),
         ("memory_forget", json!({"ids": ["x"]}), "`reason`"),
