@@ -140,6 +140,8 @@ pub(super) struct Forgotten {
     pub(super) dry_run: bool,
     /// The memories that were, or would be, forgotten.
     pub(super) forgotten: Vec<Gone>,
+    /// How many more the words of `query` select; the same call goes on with them.
+    pub(super) more: usize,
     /// Ids of which there is no memory.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) unknown: Vec<String>,
@@ -318,6 +320,10 @@ impl Forgotten {
         };
         for Gone { id, text: said } in &self.forgotten {
             let _ = write!(text, "\n- {id}: {said}");
+        }
+        if self.more > 0 {
+            let _ =
+                write!(text, "\n{} more contain these words; the same call goes on with them.", self.more);
         }
         if !self.unknown.is_empty() {
             let _ = write!(text, "\nThere is no memory with the id {}.", self.unknown.join(", "));

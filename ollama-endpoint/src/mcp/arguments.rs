@@ -9,29 +9,19 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Refusal;
+use crate::recall::{
+    DEFAULT_BUDGET, DEFAULT_LIMIT, LARGEST_BUDGET, LONGEST_QUESTION, LONGEST_REASON, MOST, MOST_PATHS,
+};
 use crate::receive;
 
-/// Most memories of one answer, and how many there are if the caller does not say.
-const MOST: usize = 50;
-const USUAL: usize = 10;
-
-/// The longest question; more says nothing more.
-const LONGEST_QUERY: usize = 8 * 1024;
-
-/// What a briefing may cost, in tokens, and what it costs if the caller does not say.
+/// The least that a briefing may be allowed to cost, in tokens.
 const LEAST_BUDGET: usize = 100;
-const USUAL_BUDGET: usize = 1_500;
-const MOST_BUDGET: usize = 20_000;
 
-/// Most paths of one question, and most ids to forget at once.
-const MOST_PATHS: usize = 200;
+/// Most ids to forget at once.
 const MOST_IDS: usize = 100;
 
-/// The longest id, path, or other short text.
+/// The longest id, or other short text.
 const LONGEST_NAME: usize = 1_000;
-
-/// The longest reason to forget.
-const LONGEST_REASON: usize = 500;
 
 /// `memory_search`
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -39,7 +29,7 @@ const LONGEST_REASON: usize = 500;
 #[schemars(transform = plain)]
 pub(super) struct Search {
     /// The question in your own words, or the exact names you know: symbols, paths, error texts, issue numbers, commit ids.
-    #[schemars(length(min = 1, max = LONGEST_QUERY))]
+    #[schemars(length(min = 1, max = LONGEST_QUESTION))]
     pub(super) query: String,
     /// Only memories of this repository, as `owner/name`. Without it all repositories are searched.
     pub(super) repository: Option<String>,
@@ -72,13 +62,13 @@ pub(super) struct Briefing {
     /// The repository you work in, as `owner/name`.
     pub(super) repository: String,
     /// Your task in your own words. Without it: what is known of the paths, or the most recent.
-    #[schemars(length(max = LONGEST_QUERY))]
+    #[schemars(length(max = LONGEST_QUESTION))]
     pub(super) query: Option<String>,
     /// The files you are about to read or change, from the root of the repository.
     #[schemars(length(max = MOST_PATHS), inner(length(min = 1, max = LONGEST_NAME)))]
     pub(super) paths: Option<Vec<String>>,
-    /// What the briefing may cost you, in tokens; 1500 if absent.
-    #[schemars(range(min = LEAST_BUDGET, max = MOST_BUDGET))]
+    /// What the briefing may cost you, in tokens; 1000 if absent.
+    #[schemars(range(min = LEAST_BUDGET, max = LARGEST_BUDGET))]
     pub(super) budget: Option<usize>,
 }
 
@@ -137,12 +127,12 @@ pub(super) struct Forget {
     /// The memories to forget. Either these or `query`.
     #[schemars(length(min = 1, max = MOST_IDS), inner(length(min = 1, max = LONGEST_NAME)))]
     pub(super) ids: Option<Vec<String>>,
-    /// Forget what a search for this finds. Look at the dry run before you say `"dry_run": false`.
-    #[schemars(length(min = 1, max = LONGEST_QUERY))]
+    /// Forget the memories that contain all of these words. Look at the dry run before you say `"dry_run": false`.
+    #[schemars(length(min = 1, max = LONGEST_QUESTION))]
     pub(super) query: Option<String>,
     /// With `query`: only memories of this repository, as `owner/name`.
     pub(super) repository: Option<String>,
-    /// With `query`: most memories to forget; 10 if absent.
+    /// With `query`: most memories to forget at once; 50 if absent.
     #[schemars(range(min = 1, max = MOST))]
     pub(super) limit: Option<usize>,
     /// Whether only to tell what would be forgotten. If absent: true with `query`, false with `ids`.
@@ -187,12 +177,17 @@ pub(super) fn read<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result
 
 /// How many memories are asked for.
 pub(super) fn limit(limit: Option<usize>) -> Result<usize, Refusal> {
-    within("limit", limit.unwrap_or(USUAL), 1, MOST)
+    within("limit", limit.unwrap_or(DEFAULT_LIMIT), 1, MOST)
+}
+
+/// How many memories are to be forgotten at once.
+pub(super) fn forgettable(limit: Option<usize>) -> Result<usize, Refusal> {
+    within("limit", limit.unwrap_or(MOST), 1, MOST)
 }
 
 /// What a briefing may cost.
 pub(super) fn budget(budget: Option<usize>) -> Result<usize, Refusal> {
-    within("budget", budget.unwrap_or(USUAL_BUDGET), LEAST_BUDGET, MOST_BUDGET)
+    within("budget", budget.unwrap_or(DEFAULT_BUDGET), LEAST_BUDGET, LARGEST_BUDGET)
 }
 
 fn within(name: &str, value: usize, least: usize, most: usize) -> Result<usize, Refusal> {
@@ -216,12 +211,12 @@ pub(super) fn question(query: &str) -> Result<&str, Refusal> {
     if query.trim().is_empty() {
         return Err(Refusal("`query` is empty; memory_recent lists the newest memories".to_owned()));
     }
-    not_longer("query", query, LONGEST_QUERY)
+    not_longer("query", query, LONGEST_QUESTION)
 }
 
 /// What a task is about; may be empty.
 pub(super) fn task(query: &str) -> Result<&str, Refusal> {
-    not_longer("query", query, LONGEST_QUERY)
+    not_longer("query", query, LONGEST_QUESTION)
 }
 
 /// Why something should be forgotten.
@@ -229,7 +224,10 @@ pub(super) fn reason(reason: &str) -> Result<&str, Refusal> {
     if reason.trim().is_empty() {
         return Err(Refusal("`reason` is empty: say why it should be forgotten".to_owned()));
     }
-    not_longer("reason", reason.trim(), LONGEST_REASON)
+    if reason.chars().count() > LONGEST_REASON {
+        return Err(Refusal(format!("`reason` is longer than {LONGEST_REASON} characters")));
+    }
+    Ok(reason.trim())
 }
 
 fn not_longer<'a>(name: &str, text: &'a str, most: usize) -> Result<&'a str, Refusal> {

@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 use queue::Queue;
 use shared::error::chain;
-use shared::memory::{Briefing, BriefingLine, Hit, SearchResponse, Update};
+use shared::memory::{Hit, Mode, SearchResponse, Update};
 
 use super::answers::{Added, Briefed, Forgotten, Found, Gone, Memory};
 use super::{Refusal, arguments};
-use crate::memory::Question;
+use crate::memory::{Brief, Question, Selection, standing};
 use crate::receive;
-use crate::store::{Filter, StoreError, Stored};
+use crate::store::{Audit, Filter, StoreError, Stored};
 
 /// Who says it if neither the call nor the client does.
 const NOBODY: &str = "mcp";
@@ -30,27 +30,38 @@ impl Calls {
         let filter = Filter {
             repository: given(search.repository),
             kind: given(search.kind),
+            agent: given(search.agent),
+            path: given(search.path),
+            since: arguments::time("since", search.since.as_deref())?,
+            until: arguments::time("until", search.until.as_deref())?,
             as_of: arguments::time("as_of", search.as_of.as_deref())?,
         };
         let text = arguments::question(&search.query)?.to_owned();
-        let question = Question { text, filter, limit: arguments::limit(search.limit)? };
-        self.ask(question).await.map(|response| Found::new(response, true))
+        self.ask(text, filter, arguments::limit(search.limit)?).await.map(|found| Found::new(found, true))
     }
 
     pub(super) async fn recent(&self, recent: arguments::Recent) -> Result<Found, Refusal> {
-        let filter = Filter { repository: given(recent.repository), kind: given(recent.kind), as_of: None };
-        let question = Question { text: String::new(), filter, limit: arguments::limit(recent.limit)? };
-        self.ask(question).await.map(|response| Found::new(response, false))
+        let filter = Filter {
+            repository: given(recent.repository),
+            kind: given(recent.kind),
+            agent: given(recent.agent),
+            path: given(recent.path),
+            since: arguments::time("since", recent.since.as_deref())?,
+            until: arguments::time("until", recent.until.as_deref())?,
+            as_of: None,
+        };
+        let limit = arguments::limit(recent.limit)?;
+        self.ask(String::new(), filter, limit).await.map(|found| Found::new(found, false))
     }
 
-    pub(super) async fn briefing(&self, brief: arguments::Briefing) -> Result<Briefed, Refusal> {
-        let text = arguments::task(brief.query.as_deref().unwrap_or_default())?.to_owned();
-        let paths = arguments::paths(brief.paths.unwrap_or_default())?;
-        let budget = arguments::budget(brief.budget)?;
-        let filter = Filter { repository: given(Some(brief.repository)), ..Filter::default() };
-        let question = Question { text: format!("{text} {}", paths.join(" ")), filter, limit: 20 };
-        let found = self.ask(question).await?;
-        Ok(Briefed::new(brief_of(found, budget)))
+    pub(super) async fn briefing(&self, briefing: arguments::Briefing) -> Result<Briefed, Refusal> {
+        let brief = Brief {
+            text: arguments::task(briefing.query.as_deref().unwrap_or_default())?.to_owned(),
+            paths: arguments::paths(briefing.paths.unwrap_or_default())?,
+            filter: Filter { repository: given(Some(briefing.repository)), ..Filter::default() },
+            budget: arguments::budget(briefing.budget)?,
+        };
+        self.memory.briefing(brief, Timestamp::now()).await.map(Briefed::new).map_err(unreadable)
     }
 
     /// One memory, if there is one of this id.
@@ -95,45 +106,42 @@ impl Calls {
         Ok(Added { status: accepted.word(), id: accepted.id, agent })
     }
 
-    pub(super) async fn forget(&self, forget: arguments::Forget) -> Result<Forgotten, Refusal> {
+    /// Forgets, or tells what would be forgotten. `client` is what the MCP client calls itself.
+    pub(super) async fn forget(
+        &self,
+        forget: arguments::Forget,
+        client: Option<String>,
+    ) -> Result<Forgotten, Refusal> {
         let reason = arguments::reason(&forget.reason)?.to_owned();
-        let (dry_run, found, unknown) = match (forget.ids, forget.query) {
+        let by = format!("{} over MCP", client.as_deref().unwrap_or("somebody"));
+        let (selection, asked, most) = match (forget.ids, forget.query) {
             (Some(ids), None) => {
-                let (found, unknown) = self.known(arguments::ids(ids)?).await?;
-                (forget.dry_run.unwrap_or(false), found, unknown)
+                let ids = arguments::ids(ids)?;
+                (Selection::Ids(ids.clone()), ids, usize::MAX)
             }
             (None, Some(query)) => {
                 let filter = Filter { repository: given(forget.repository), ..Filter::default() };
                 let text = arguments::question(&query)?.to_owned();
-                let found =
-                    self.ask(Question { text, filter, limit: arguments::limit(forget.limit)? }).await?;
-                let found = found.results.into_iter().map(|hit| (hit.id, hit.text)).collect();
-                (forget.dry_run.unwrap_or(true), found, Vec::new())
+                (Selection::Query { text, filter }, Vec::new(), arguments::forgettable(forget.limit)?)
             }
             _ => return Err(Refusal("say which memories: either `ids` or `query`".to_owned())),
         };
+        let mut selected = self.memory.select(selection).await.map_err(unreadable)?;
+        let more = selected.len().saturating_sub(most);
+        selected.truncate(most);
+        let known = |id: &String| selected.iter().any(|memory| memory.id == *id);
+        let unknown = asked.iter().filter(|id| !known(id)).cloned().collect();
+        let dry_run = forget.dry_run.unwrap_or(asked.is_empty());
         if !dry_run {
-            for (id, _) in &found {
-                self.memory.forget(id).await.map_err(unreadable)?;
-                tracing::info!(memory = id, reason, "forgotten");
-            }
+            let ids = selected.into_iter().map(|memory| memory.id).collect();
+            selected = self.memory.forget(ids, Audit { by, reason }).await.map_err(unreadable)?;
         }
-        let forgotten = found.into_iter().map(|(id, text)| Gone::new(id, text)).collect();
-        Ok(Forgotten { dry_run, forgotten, unknown })
+        let gone = |memory: Stored| Gone::new(memory.id, memory.draft.text);
+        Ok(Forgotten { dry_run, forgotten: selected.into_iter().map(gone).collect(), more, unknown })
     }
 
-    async fn known(&self, ids: Vec<String>) -> Result<(Vec<(String, String)>, Vec<String>), Refusal> {
-        let (mut found, mut unknown) = (Vec::new(), Vec::new());
-        for id in ids {
-            match self.memory.get(&id).await.map_err(unreadable)? {
-                Some(stored) => found.push((id, stored.draft.text)),
-                None => unknown.push(id),
-            }
-        }
-        Ok((found, unknown))
-    }
-
-    async fn ask(&self, question: Question) -> Result<SearchResponse, Refusal> {
+    async fn ask(&self, text: String, filter: Filter, limit: usize) -> Result<SearchResponse, Refusal> {
+        let question = Question { text, filter, limit, mode: Mode::Hybrid, explain: false };
         self.memory.search(question, Timestamp::now()).await.map_err(unreadable)
     }
 }
@@ -150,6 +158,7 @@ fn unreadable(error: StoreError) -> Refusal {
 
 fn hit(stored: Stored) -> Hit {
     let source = stored.source();
+    let (standing, because) = standing(&stored);
     Hit {
         id: stored.id,
         text: stored.draft.text,
@@ -160,22 +169,8 @@ fn hit(stored: Stored) -> Hit {
         vector_rank: None,
         source,
         created_at: stored.draft.created_at,
-        standing: Default::default(),
-        because: None,
+        standing,
+        because,
         explanation: None,
     }
-}
-
-fn brief_of(found: SearchResponse, budget: usize) -> Briefing {
-    let (mut text, mut lines, mut left_out) = (String::new(), Vec::new(), 0);
-    for hit in found.results {
-        let line = format!("- {}\n", hit.text.split_whitespace().collect::<Vec<_>>().join(" "));
-        if (text.len() + line.len()) / 4 > budget {
-            left_out += 1;
-            continue;
-        }
-        text.push_str(&line);
-        lines.push(BriefingLine { id: hit.id, line, source: hit.source });
-    }
-    Briefing { mode: found.mode, tokens: text.len() / 4, text, budget, lines, left_out }
 }

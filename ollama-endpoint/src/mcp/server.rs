@@ -70,7 +70,7 @@ impl Server {
                 answer(&memory, memory.text())
             }
             Name::Forget => {
-                let forgotten = self.calls.forget(read(given)?).await?;
+                let forgotten = self.calls.forget(read(given)?, client).await?;
                 answer(&forgotten, forgotten.text())
             }
             Name::Recent => {

@@ -1,5 +1,7 @@
 //! Who comes in, with what, and by which version of the protocol.
 
+use testkit::control::post;
+
 use crate::tests::running::start_with;
 
 use super::*;
@@ -115,6 +117,20 @@ async fn a_restart_ends_no_session() {
     let agent = Agent { service: service.restarted().await, session };
     let added = agent.told("memory_add", json!({"repository": "o/r", "text": "Restarts are harmless"})).await;
     assert_eq!(added["agent"], "claude-code");
+}
+
+#[tokio::test]
+async fn a_call_that_is_under_way_is_answered_before_the_service_ends() {
+    let agent = Agent::meet(start().await).await;
+    agent.remembers("o/r", "Deploys happen on Tuesdays").await;
+    agent.service.embedded(1).await;
+    let slow = agent.service.ollama.gate(post("/api/embed"));
+    let search = json!({"name": "memory_search", "arguments": {"query": "deploys"}});
+    let call = tokio::spawn(answer(request(&agent.service, message("tools/call", search))));
+    slow.reached().await.unwrap();
+    agent.service.restarted().await;
+    let (status, answer) = call.await.unwrap();
+    assert_eq!((status, &answer["result"]["isError"]), (200, &json!(false)), "{answer}");
 }
 
 #[tokio::test]

@@ -51,6 +51,16 @@ async fn what_one_agent_adds_the_next_finds() {
         "{shown}"
     );
 
+    for (filter, found) in [
+        (json!({"agent": "claude-code", "kind": "decision"}), 2),
+        (json!({"agent": "jules"}), 0),
+        (json!({"path": "src"}), 0),
+        (json!({"since": "2026-01-01T00:00:00Z", "until": "2999-01-01T00:00:00Z"}), 2),
+        (json!({"until": "2026-01-01T00:00:00Z"}), 0),
+    ] {
+        let recent = agent.told("memory_recent", filter.clone()).await;
+        assert_eq!(recent["memories"].as_array().unwrap().len(), found, "{filter}");
+    }
     let recent = agent.told("memory_recent", json!({"limit": 1})).await;
     assert_eq!(recent["memories"][0]["text"], "Deploys happen on Tuesdays");
     let briefing = json!({"repository": "o/r", "query": "retries", "paths": ["src/retry.rs"], "budget": 200});
@@ -131,7 +141,7 @@ async fn a_refusal_names_the_argument_and_what_it_takes() {
         (
             "memory_briefing",
             json!({"repository": "o/r", "budget": 1}),
-            "`budget` must be a number from 100 to 20000",
+            "`budget` must be a number from 100 to 32000",
         ),
         ("memory_briefing", json!({"repository": "o/r", "paths": [""]}), "`paths[0]`"),
         ("memory_add", json!({"repository": "o/r"}), "`text`"),
