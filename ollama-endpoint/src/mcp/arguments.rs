@@ -114,7 +114,7 @@ pub(super) struct Add {
 #[serde(deny_unknown_fields)]
 #[schemars(transform = plain)]
 pub(super) struct Get {
-    /// The memory's id, as another tool answered it.
+    /// The memory's id, as another tool answered it, or its first eight digits, as a briefing has them.
     #[schemars(length(min = 1, max = LONGEST_NAME))]
     pub(super) id: String,
 }

@@ -129,7 +129,8 @@ impl Calls {
         let mut selected = self.memory.select(selection).await.map_err(unreadable)?;
         let more = selected.len().saturating_sub(most);
         selected.truncate(most);
-        let known = |id: &String| selected.iter().any(|memory| memory.id == *id);
+        // An id may be given by its beginning, as a briefing does.
+        let known = |id: &String| selected.iter().any(|memory| memory.id.starts_with(id));
         let unknown = asked.iter().filter(|id| !known(id)).cloned().collect();
         let dry_run = forget.dry_run.unwrap_or(asked.is_empty());
         if !dry_run {
