@@ -59,16 +59,31 @@ pub fn delivery(envelope: &Envelope, lane: &str, supersede: bool, body: Vec<u8>)
     }
 }
 
-/// Stores a delivery and answers: 202 once it is on disk, 200 for a duplicate, with its outcome if it has one. The
-/// answer names the service, so that one that was led to the wrong port by somebody in between is noticed.
+/// What became of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its id.
+    pub id: String,
+    /// Whether it had been accepted before; nothing was stored then.
+    pub known: bool,
+}
+
+impl Accepted {
+    /// `accepted` or `duplicate`, as callers are told.
+    pub fn word(&self) -> &'static str {
+        if self.known { "duplicate" } else { "accepted" }
+    }
+}
+
+/// Stores a delivery; it is on disk when this returns.
 ///
 /// # Errors
 /// 503 when the backlog is full or the disk cannot be written; nothing is stored then.
-pub async fn accept(service: &str, queue: &Queue, delivery: NewDelivery) -> Result<Response, ApiError> {
+pub async fn put(queue: &Queue, delivery: NewDelivery) -> Result<Accepted, ApiError> {
     let id = delivery.id.clone();
-    let (status, word) = match queue.put(delivery).await {
-        Ok(Put::Stored | Put::Revived) => (StatusCode::ACCEPTED, "accepted"),
-        Ok(Put::Duplicate { .. }) => (StatusCode::OK, "duplicate"),
+    let known = match queue.put(delivery).await {
+        Ok(Put::Stored | Put::Revived) => false,
+        Ok(Put::Duplicate { .. }) => true,
         Err(error @ Error::Full { .. }) => {
             return Err(unavailable("backlog_full", "the backlog is full; send it again later", error));
         }
@@ -80,9 +95,22 @@ pub async fn accept(service: &str, queue: &Queue, delivery: NewDelivery) -> Resu
             ));
         }
     };
-    tracing::info!(delivery = id, "{word}");
-    let mut answer = serde_json::json!({"status": word, "id": id, "service": service});
-    if let (StatusCode::OK, Ok(Some(known))) = (status, queue.find(&id).await)
+    let accepted = Accepted { id, known };
+    tracing::info!(delivery = accepted.id, "{}", accepted.word());
+    Ok(accepted)
+}
+
+/// Stores a delivery and answers: 202 once it is on disk, 200 for a duplicate, with its outcome if it has one. The
+/// answer names the service, so that one that was led to the wrong port by somebody in between is noticed.
+///
+/// # Errors
+/// As [`put`].
+pub async fn accept(service: &str, queue: &Queue, delivery: NewDelivery) -> Result<Response, ApiError> {
+    let accepted = put(queue, delivery).await?;
+    let status = if accepted.known { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let mut answer = serde_json::json!({"status": accepted.word(), "id": accepted.id, "service": service});
+    if accepted.known
+        && let Ok(Some(known)) = queue.find(&accepted.id).await
         && let Some(finish) = known.jobs.into_iter().find_map(|job| job.finish)
     {
         answer["outcome"] = serde_json::json!(finish);

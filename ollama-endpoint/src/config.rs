@@ -39,6 +39,9 @@ struct OwnArgs {
     /// File with MEMORY_TOKEN
     #[arg(long, env = "MEMORY_TOKEN_FILE", value_name = "FILE")]
     memory_token_file: Option<PathBuf>,
+    /// Names, besides those of loopback, by which programs may call /mcp
+    #[arg(long, env = "MCP_ALLOWED_HOSTS", value_delimiter = ',')]
+    mcp_allowed_hosts: Vec<String>,
     /// Where Ollama listens
     #[arg(long, env = "OLLAMA_URL", default_value = "http://127.0.0.1:11434")]
     ollama_url: Url,
@@ -102,6 +105,8 @@ pub struct Config {
     pub keys: SigningKeys,
     /// Bearer token of local agents.
     pub token: Option<SecretString>,
+    /// Names, besides those of loopback, by which programs may call `/mcp`.
+    pub mcp_allowed_hosts: Vec<String>,
     /// Where Ollama listens.
     pub ollama_url: Url,
     /// Model that generates.
@@ -169,6 +174,7 @@ impl Cli {
             retention: service.retention,
             keys: service.signing_keys()?,
             token,
+            mcp_allowed_hosts: hosts(&own.mcp_allowed_hosts)?,
             ollama_url: own.ollama_url.clone(),
             chat_model: own.ollama_chat_model.clone(),
             embed_model: own.ollama_embed_model.clone(),
@@ -178,6 +184,17 @@ impl Cli {
             server,
         })
     }
+}
+
+/// Names with or without a port; an empty value names none.
+fn hosts(given: &[String]) -> anyhow::Result<Vec<String>> {
+    let given = given.iter().map(|host| host.trim()).filter(|host| !host.is_empty());
+    let plain = |host: &str| host.parse::<http::uri::Authority>().is_ok() && !host.contains(['@', '*']);
+    let check = |host: &str| {
+        ensure!(plain(host), "MCP_ALLOWED_HOSTS: {host:?} is not a host like mac.local or mac.local:8090");
+        Ok(host.to_owned())
+    };
+    given.map(check).collect()
 }
 
 impl OwnArgs {
@@ -225,6 +242,7 @@ mod tests {
         );
         assert_eq!(config.queue_url, "sqlite://./data/ollama-endpoint/queue.db");
         assert_eq!(config.refine, Refine::Auto);
+        assert!(config.mcp_allowed_hosts.is_empty());
         assert!(!config.proxy.admin && config.proxy_auth == ProxyAuth::Required && config.token.is_none());
     }
 
@@ -237,6 +255,8 @@ mod tests {
         assert!(error(&["--ollama-proxy-concurrency", "0"]).contains("OLLAMA_PROXY_CONCURRENCY"));
         let short = error(&["--memory-token", "hunter2"]);
         assert!(short.contains("MEMORY_TOKEN") && !short.contains("hunter2"), "{short}");
+        let host = error(&["--mcp-allowed-hosts", "mac.local,http://mac.local"]);
+        assert!(host.contains("MCP_ALLOWED_HOSTS") && host.contains("http://mac.local"), "{host}");
         let fine = config(&["--memory-token", "a-long-enough-token", "--ollama-proxy-admin", "1"]).unwrap();
         assert!(fine.proxy.admin && !format!("{fine:?}").contains("a-long-enough"));
     }

@@ -3,7 +3,7 @@
 //! An update is verified, stored in the queue and answered (`receive`); a worker makes a memory of it (`remember`,
 //! `memory`, `distil`) that full text finds at once; when Ollama answers, the `embedder` adds its vector, and `refine`
 //! words it better and finds out which memories say the same or otherwise. `recall` asks `memory` again, and `briefing`
-//! makes one text of what it finds. Beside that, `proxy` streams Ollama's own API through.
+//! makes one text of what it finds; `mcp` does all of this for agents. Beside that, `proxy` streams Ollama's own API through.
 
 pub mod config;
 mod routes;
@@ -23,6 +23,8 @@ pub mod ollama;
 pub mod refine;
 
 mod recall;
+
+mod mcp;
 
 pub mod briefing;
 pub mod rank;
@@ -47,6 +49,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ProxyAuth, Refine};
+use crate::mcp::Mcp;
 use crate::memory::Memory;
 use crate::ollama::Ollama;
 use crate::ollama::chat::Chat;
@@ -78,6 +81,7 @@ struct Service {
     auth: Auth,
     proxy: Arc<Proxy>,
     proxy_auth: ProxyAuth,
+    mcp: Mcp,
     embedder: watch::Receiver<embedder::Status>,
     refiner: watch::Receiver<embedder::Status>,
     lane: watch::Receiver<LaneStatus>,
@@ -101,6 +105,7 @@ impl App {
         let [embedder, refiner] = [(); 2].map(|()| watch::Sender::new(embedder::Status::default()));
         let chat =
             (config.refine == Refine::Auto).then(|| Chat::new(ollama.clone(), config.chat_model.clone()));
+        let mcp = Mcp::new(memory.clone(), queue.clone(), config.token.clone(), &config.mcp_allowed_hosts);
         let service = Service {
             memory,
             ollama,
@@ -109,6 +114,7 @@ impl App {
             auth: auth(config.keys, config.token),
             proxy: Arc::new(Proxy::new(&config.ollama_url, config.proxy)),
             proxy_auth: config.proxy_auth,
+            mcp,
             embedder: embedder.subscribe(),
             refiner: refiner.subscribe(),
             lane: worker.status(),

@@ -20,25 +20,25 @@ use crate::memory::{Brief, Question, Selection, standing};
 use crate::store::{Audit, Filter, StoreError, Stored};
 
 /// Answers of a search if the caller does not say.
-const DEFAULT_LIMIT: usize = 10;
+pub(crate) const DEFAULT_LIMIT: usize = 10;
 
 /// Most answers of a search.
-const MOST: usize = 50;
+pub(crate) const MOST: usize = 50;
 
 /// The longest question; more says nothing more.
-const LONGEST_QUESTION: usize = 8 * 1024;
+pub(crate) const LONGEST_QUESTION: usize = 8 * 1024;
 
 /// The longest reason of an audit line, in characters.
-const LONGEST_REASON: usize = 500;
+pub(crate) const LONGEST_REASON: usize = 500;
 
 /// What a briefing may cost if the caller does not say, in tokens.
-const DEFAULT_BUDGET: usize = 1_000;
+pub(crate) const DEFAULT_BUDGET: usize = 1_000;
 
 /// The most that it may cost.
-const LARGEST_BUDGET: usize = 32_000;
+pub(crate) const LARGEST_BUDGET: usize = 32_000;
 
 /// The most files that a briefing is about.
-const MOST_PATHS: usize = 50;
+pub(crate) const MOST_PATHS: usize = 50;
 
 /// The query of `GET /memory/search`; texts, so that a refusal can name the parameter.
 #[derive(Debug, Default, Deserialize)]

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use inbox::auth::Caller;
+use inbox::receive::Accepted;
 use jiff::Timestamp;
 use queue::{NewDelivery, Queue, Route};
 use serde::Deserialize;
@@ -33,6 +34,9 @@ const LARGEST_UPDATE: usize = 256 * 1024;
 
 /// Memory for bodies. As much as the guard has for signed ones, which pass here as well.
 static MEMORY: LazyLock<BodyMemory> = LazyLock::new(|| BodyMemory::new(256));
+
+/// The most files or commits that an update is about.
+pub(crate) const MOST_ABOUT: usize = 1_000;
 
 /// How long a body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
@@ -65,6 +69,17 @@ pub(crate) async fn memory_update(
         }
     };
     inbox::receive::accept(crate::SERVICE, &queue, delivery).await
+}
+
+/// Keeps a local agent's update that came another way than by this route; it is on disk when this returns.
+///
+/// # Errors
+/// 400 with the field that cannot be kept, 413, and 503 when it cannot be stored now.
+pub(crate) async fn keep(queue: &Queue, update: &Update) -> Result<Accepted, ApiError> {
+    let body = serde_json::to_vec(update).map_err(|error| {
+        ApiError::bad_request("invalid_update", format!("the update cannot be written: {error}"))
+    })?;
+    inbox::receive::put(queue, local(&body)?).await
 }
 
 fn local(body: &[u8]) -> Result<NewDelivery, ApiError> {
@@ -127,6 +142,12 @@ fn check(update: &Update) -> Result<(), (&'static str, &'static str)> {
         ("agent", short(&update.agent, 200), "must have 1 to 200 characters"),
         ("branch", short(&update.branch, 250), "must have 1 to 250 characters"),
         ("event_type", short(&update.event_type, 100), "must have 1 to 100 characters"),
+        ("author", short(&update.author, 200), "must have 1 to 200 characters"),
+        ("model", short(&update.model, 200), "must have 1 to 200 characters"),
+        ("prompt_version", short(&update.prompt_version, 100), "must have 1 to 100 characters"),
+        ("pull_request", update.pull_request != Some(0), "must be a number from 1"),
+        ("paths", several(&update.paths, is_path), "must be at most 1000 paths of 1 to 4096 bytes"),
+        ("commits", several(&update.commits, is_commit), "must be at most 1000 commit ids in hexadecimal"),
         (
             "url",
             short(&update.url, 2000) && update.url.as_ref().is_none_or(|url| is_http(url)),
@@ -134,6 +155,18 @@ fn check(update: &Update) -> Result<(), (&'static str, &'static str)> {
         ),
     ];
     checks.iter().find(|(_, valid, _)| !valid).map_or(Ok(()), |(field, _, why)| Err((field, why)))
+}
+
+fn several(items: &[String], fits: fn(&str) -> bool) -> bool {
+    items.len() <= MOST_ABOUT && items.iter().all(|item| fits(item))
+}
+
+fn is_path(path: &str) -> bool {
+    (1..=4096).contains(&path.len()) && !path.contains(char::is_control)
+}
+
+fn is_commit(id: &str) -> bool {
+    (7..=64).contains(&id.len()) && id.bytes().all(|letter| letter.is_ascii_hexdigit())
 }
 
 fn is_http(url: &str) -> bool {
@@ -165,6 +198,11 @@ mod tests {
             ("agent", json!("x".repeat(201))),
             ("branch", json!("a\u{0}b")),
             ("url", json!("javascript:alert(1)")),
+            ("author", json!("")),
+            ("paths", json!(["src/a.rs", ""])),
+            ("paths", json!(vec!["x"; 1_001])),
+            ("commits", json!(["main"])),
+            ("pull_request", json!(0)),
             ("timestamp", json!("yesterday")),
             ("surprise", json!(1)),
         ] {

@@ -10,7 +10,7 @@ use shared::error::ApiError;
 use shared::outcome::{Feed, FeedQuery};
 
 use crate::config::ProxyAuth;
-use crate::{Service, health, proxy, recall, receive};
+use crate::{Service, health, mcp, proxy, recall, receive};
 
 /// All routes. Anyone may ask how the service is; everything else wants a signature or the token.
 pub(crate) fn routes(service: &Service) -> Router {
@@ -33,6 +33,8 @@ pub(crate) fn routes(service: &Service) -> Router {
         .method_not_allowed_fallback(answers::other_method)
         .layer(middleware::from_fn_with_state(service.auth.clone(), guard));
 
+    let agents = Router::new().route("/mcp", any(mcp::handle)).with_state(service.mcp.clone());
+
     let proxied = Router::new()
         .route("/api/{*path}", any(proxy::handle))
         .route("/v1/{*path}", any(proxy::handle))
@@ -41,7 +43,7 @@ pub(crate) fn routes(service: &Service) -> Router {
         ProxyAuth::Required => proxied.layer(middleware::from_fn_with_state(service.auth.clone(), admit)),
         ProxyAuth::None => proxied.layer(middleware::from_fn(proxy::only_from_here)),
     };
-    open.merge(known).with_state(service.clone()).merge(proxied).fallback(answers::unknown)
+    open.merge(known).with_state(service.clone()).merge(agents).merge(proxied).fallback(answers::unknown)
 }
 
 async fn outcomes(

@@ -1,5 +1,6 @@
 //! The whole service over HTTP, with testkit's Ollama behind it.
 
+mod mcp;
 mod running;
 
 use serde_json::{Value, json};

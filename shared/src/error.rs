@@ -90,6 +90,11 @@ impl ApiError {
     pub fn code(&self) -> &'static str {
         self.code
     }
+
+    /// What the caller reads.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
 }
 
 impl From<QueryRejection> for ApiError {

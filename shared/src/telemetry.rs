@@ -4,7 +4,7 @@ use std::{io::IsTerminal, time::Duration};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -22,8 +22,7 @@ pub enum LogFormat {
 /// # Errors
 /// `filter` is not a valid `RUST_LOG` directive, or logging was started before.
 pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .context("RUST_LOG is not a valid filter, for example `info,relay=debug`")?;
+    let filter = quieted(filter).context("RUST_LOG is not a valid filter, for example `info,relay=debug`")?;
     let json = format == LogFormat::Json || (format == LogFormat::Auto && !std::io::stderr().is_terminal());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
@@ -33,6 +32,13 @@ pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
         registry.with(lines.compact().with_target(false)).try_init()?;
     }
     Ok(())
+}
+
+/// `rmcp` writes three lines of `info` for each request; they are for its developers, who ask for them by name.
+fn quieted(text: &str) -> anyhow::Result<EnvFilter> {
+    let filter = EnvFilter::try_new(text)?;
+    let narrates = filter.max_level_hint().is_none_or(|most| most >= LevelFilter::INFO);
+    Ok(if narrates && !text.contains("rmcp") { filter.add_directive("rmcp=warn".parse()?) } else { filter })
 }
 
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -68,4 +74,18 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
         }
     });
     Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_narrates_is_heard_by_those_who_name_it() {
+        let filter = |text: &str| quieted(text).unwrap().to_string();
+        assert!(filter("info").contains("rmcp=warn") && filter("info,relay=debug").contains("rmcp=warn"));
+        assert_eq!((filter("error"), filter("off")), ("error".to_owned(), "off".to_owned()));
+        assert!(!filter("info,rmcp=debug").contains("rmcp=warn"));
+        assert!(quieted("info,=").is_err());
+    }
 }

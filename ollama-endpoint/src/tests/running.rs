@@ -35,6 +35,7 @@ fn config(directory: &tempfile::TempDir, ollama: &StandIn) -> Config {
         },
         keys: keys(),
         token: Some(TOKEN.into()),
+        mcp_allowed_hosts: Vec::new(),
         ollama_url: ollama.url().parse().unwrap(),
         chat_model: "llama3.2".into(),
         embed_model: "nomic-embed-text".into(),
