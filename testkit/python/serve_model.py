@@ -8,7 +8,10 @@ The first line of standard output is the server's URL; FILE is a GGUF, CONTEXT t
 import os
 import sys
 
-import xllamacpp
+# Threads that wait for each other by spinning take seconds instead of milliseconds where others want the processor.
+os.environ["OMP_WAIT_POLICY"] = "passive"
+
+import xllamacpp  # noqa: E402
 
 SLOTS = 8
 

@@ -96,7 +96,7 @@ impl RealModel {
     pub async fn start(python: &Python) -> anyhow::Result<Self> {
         let threads = std::thread::available_parallelism()?.get();
         let http = shared::client::http(None)?;
-        let mut command = python.run(include_str!("../python/serve_model.py"));
+        let mut command = python.script("serve_model.py");
         command.arg(python.model()).args([CONTEXT.to_string(), threads.to_string()]);
         // It ends when its input does, so it does not outlive a process that is killed.
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

@@ -67,10 +67,11 @@ impl Python {
         self.tools.join(MODEL)
     }
 
-    /// A program of `source`, with nothing of this process's environment. Add its arguments.
-    pub fn run(&self, source: &str) -> Command {
+    /// A program of `testkit/python`, with nothing of this process's environment. Add its arguments.
+    pub fn script(&self, name: &str) -> Command {
         let mut command = Command::new(self.program());
-        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").arg("-c").arg(source);
+        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name));
         command
     }
 }
