@@ -96,11 +96,13 @@ async fn a_question_in_other_words_is_answered() {
         ("How are user credentials stored securely?", 1),
         ("What colour do customers click to pay?", 2),
     ] {
-        let found = get("/memory/search", &[("repository", REPOSITORY), ("q", question)]).await;
+        let asked = [("repository", REPOSITORY), ("q", question)];
+        let by_words = get("/memory/search", &[asked[0], asked[1], ("mode", "lexical")]).await;
+        assert!(!by_words.to_string().contains(known[answer]), "{question}: {by_words:#}");
+        let found = get("/memory/search", &asked).await;
         assert_eq!(found["mode"], "hybrid", "{found}");
         let first = &found["results"][0];
         assert_eq!(first["text"], known[answer], "{question}: {found:#}");
-        // no word in common: the full text alone does not find it
         assert_eq!((&first["lexical_rank"], &first["vector_rank"]), (&Value::Null, &json!(1)), "{question}");
     }
     memory.stop().await;
