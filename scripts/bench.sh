@@ -51,5 +51,6 @@ case ${1:-} in
     review) ;; # needs none of them
     *) install_servers && install_octokit ;;
 esac
+case ${1:-} in memory | quick | '') ./scripts/real-model.sh ;; esac
 build relay claude-endpoint ollama-endpoint testkit
 exec "$BIN_DIR/testkit" bench "$@" --tools "$BENCH_TOOLS" --work "$ROOT/target/bench"

@@ -76,6 +76,7 @@ step "what the tests need"
 install_packages
 need_system
 install_claude_cli
+./scripts/real-model.sh
 export PATH=$TEST_TOOLS/node_modules/.bin:$PATH
 step "format and lints"
 cargo fmt --all --check
@@ -88,4 +89,5 @@ run_tests
 step "short rounds of crashes, slow clients and measurements"
 short_rounds
 say ""
+[ ! -e "$TEST_TOOLS/python.fell-back" ] || say "without a real embedding model and the official Python clients: $(cat "$TEST_TOOLS/python.fell-back")"
 say "all tests passed in $((SECONDS / 60)) min $((SECONDS % 60)) s"

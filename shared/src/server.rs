@@ -13,7 +13,10 @@ use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header::AUTHORIZATION};
+use http::{
+    HeaderMap, HeaderValue, Request, StatusCode,
+    header::{AUTHORIZATION, CONNECTION},
+};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -31,7 +34,7 @@ use tracing::field::Empty;
 pub use self::body::{BodyMemory, ReadBody, read_body};
 use self::{
     connections::{Connections, Place},
-    watched::{WatchedBody, WatchedStream},
+    watched::{Unread, WatchedBody, WatchedStream},
 };
 use crate::{error::ApiError, trace::TraceParent};
 
@@ -148,12 +151,20 @@ async fn converse<S, B>(
     B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
 {
     let (asking, answering) = (place.seat.clone(), place.seat.clone());
+    let unread = Unread::default();
+    let seen = unread.clone();
     let service = router
         .map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
-            request.map(|body| Body::new(WatchedBody::request(Body::new(body), asking.clone())))
+            request
+                .map(|body| Body::new(WatchedBody::request(Body::new(body), asking.clone(), unread.clone())))
         })
-        .map_response(move |answer| {
+        .map_response(move |mut answer| {
+            // hyper closes behind a body that was not read, and does not say so by itself: the sender's next request
+            // would go into the closed connection.
+            if seen.is_set() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             answer.map(|body| WatchedBody::answer(Body::new(body), answering.clone()))
         });
     let stream = WatchedStream::new(stream, place.seat.clone(), limits.write_stall);

@@ -1,6 +1,7 @@
 //! The command line: run the stand-ins, or send a webhook as GitHub would.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
@@ -11,9 +12,11 @@ use crate::anthropic::{self, Anthropic};
 use crate::bench::{self, Bench};
 use crate::check_anchors::{self, CheckAnchors};
 use crate::crash::{self, Crash};
+use crate::embedding::RealModel;
 use crate::github::{GitHub, sha_of};
 use crate::journey::{self, Journey};
 use crate::ollama::{Model, Ollama};
+use crate::python::Python;
 use crate::scenario::{REVIEWER_TOKEN, Scenario};
 use crate::slow_clients::{self, SlowClients};
 use crate::webhook::{self, Delivery, delivery_id};
@@ -30,6 +33,8 @@ pub struct Cli {
 enum Command {
     /// Runs the three stand-ins on loopback and prints their URLs as JSON on one line.
     StandIns(StandIns),
+    /// Runs the stand-in for Ollama alone on loopback and prints its URL.
+    Ollama(OllamaAlone),
     /// Sends one signed delivery; fails unless the answer is 2xx.
     Webhook(Box<Webhook>),
     /// Sends one pull request event to a running relay and prints its journey as it happens.
@@ -53,6 +58,19 @@ struct StandIns {
     anthropic_port: u16,
     #[arg(long, default_value_t = 0)]
     ollama_port: u16,
+}
+
+#[derive(Debug, Args)]
+struct OllamaAlone {
+    /// 0 takes any free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Give it the model `all-minilm` with the real vectors, as scripts/real-model.sh installs it.
+    #[arg(long)]
+    real_embeddings: bool,
+    /// Folder of the test tools.
+    #[arg(long, default_value = "target/test-tools")]
+    tools: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +122,7 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::StandIns(ports) => stand_ins(&ports).await,
+            Command::Ollama(args) => ollama_alone(&args).await,
             Command::Webhook(args) => send_webhook(&args).await,
             Command::Journey(args) => journey::run(&args).await,
             Command::Bench(args) => tokio::task::spawn_blocking(move || bench::run(&args)).await?,
@@ -126,13 +145,28 @@ async fn stand_ins(ports: &StandIns) -> anyhow::Result<()> {
         .context("no port for Anthropic")?;
     let models = vec![Model::llama3_2(), Model::nomic_embed_text()];
     let ollama = Ollama::start_on(at(ports.ollama_port), models).await.context("no port for Ollama")?;
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let urls = json!({
         "github": github.url(), "anthropic": anthropic.url(), "ollama": ollama.url(),
         "github_token": REVIEWER_TOKEN, "repository": scenario.repository, "number": scenario.number,
         "head_sha": scenario.head_sha,
     });
-    say(&urls.to_string())?;
+    until_stopped(&urls.to_string()).await
+}
+
+async fn ollama_alone(args: &OllamaAlone) -> anyhow::Result<()> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+    let models = vec![Model::llama3_2(), Model::nomic_embed_text()];
+    let ollama = Ollama::start_on(address, models).await.context("no port for Ollama")?;
+    if args.real_embeddings {
+        ollama.embed_with(RealModel::start(&Python::find(&args.tools)?).await?);
+    }
+    until_stopped(&ollama.url()).await
+}
+
+/// Says where it runs, and returns when it is told to stop.
+async fn until_stopped(running: &str) -> anyhow::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    say(running)?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

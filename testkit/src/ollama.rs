@@ -5,6 +5,7 @@ mod chat;
 mod embed;
 mod imitations;
 mod models;
+mod responses;
 mod routes;
 mod site;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use self::models::Model;
 use self::site::Site;
 pub use self::site::Writer;
 use crate::control::{Control, Wording, lock};
+use crate::embedding::RealModel;
 use crate::server::{ANY_PORT, Server};
 
 /// The running stand-in. Cheap to clone; stops with its last clone. Faults, gates and the call log are
@@ -86,6 +88,14 @@ impl Ollama {
         let mut inner = lock(&self.site.0);
         inner.loaded.clear();
         inner.models = models;
+    }
+
+    /// From now on there is the model `all-minilm`, and its vectors are the real ones.
+    pub fn embed_with(&self, real: RealModel) {
+        let mut inner = lock(&self.site.0);
+        inner.models.retain(|model| model.name != RealModel::NAME);
+        inner.models.push(Model::all_minilm());
+        inner.real = Some(real);
     }
 
     /// While busy, everything that runs a model answers 503: the queue is full.

@@ -95,6 +95,21 @@ async fn bodies_have_a_size_and_a_time() {
     assert!(talk(address, &post(1000, "stalls")).await.starts_with("HTTP/1.1 408"));
 }
 
+/// A client sends the body behind the head: what refuses by the head alone must not leave it to guess.
+#[tokio::test]
+async fn an_answer_before_the_body_was_read_says_that_it_is_the_last() {
+    let soon = Limits { header_timeout: Duration::from_millis(100), ..Limits::default() };
+    let (address, _stop, _server) = start(soon).await;
+    for (path, body, last) in [("/crash", "", true), ("/echo", "12345", false), ("/crash", "12345", true)] {
+        let request = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n{body}");
+        let answer = talk(address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
+        assert_eq!(answer.contains("connection: close"), last, "{path}: {answer}");
+    }
+    let empty = talk(address, b"POST /crash HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await;
+    assert!(empty.starts_with("HTTP/1.1 405") && !empty.contains("connection: close"), "{empty}");
+}
+
 #[tokio::test]
 async fn stalled_headers_end_the_connection() {
     let (address, _stop, _server) =

@@ -3,6 +3,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -93,30 +97,44 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     }
 }
 
+/// Whether a request's body was let go of before its end: no other request can be read behind it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unread(Arc<AtomicBool>);
+
+impl Unread {
+    /// Whether it was.
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A body that tells when it has passed: at its end, or when nobody wants the rest.
 #[derive(Debug)]
 pub(super) struct WatchedBody {
     body: Body,
     seat: Seat,
     passed: fn(&Seat),
+    ended: bool,
+    unread: Option<Unread>,
 }
 
 impl WatchedBody {
     /// A request's.
-    pub(super) fn request(body: Body, seat: Seat) -> Self {
+    pub(super) fn request(body: Body, seat: Seat, unread: Unread) -> Self {
         seat.begun();
-        let watched = Self { body, seat, passed: Seat::received };
-        watched.note_end();
+        let mut watched = Self { body, seat, passed: Seat::received, ended: false, unread: Some(unread) };
+        watched.note_end(false);
         watched
     }
 
     /// An answer's.
     pub(super) fn answer(body: Body, seat: Seat) -> Self {
-        Self { body, seat, passed: Seat::answered }
+        Self { body, seat, passed: Seat::answered, ended: false, unread: None }
     }
 
-    fn note_end(&self) {
-        if http_body::Body::is_end_stream(&self.body) {
+    fn note_end(&mut self, ended: bool) {
+        if ended || http_body::Body::is_end_stream(&self.body) {
+            self.ended = true;
             (self.passed)(&self.seat);
         }
     }
@@ -131,10 +149,7 @@ impl http_body::Body for WatchedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if matches!(polled, Poll::Ready(None)) {
-            (self.passed)(&self.seat);
-        }
-        self.note_end();
+        self.note_end(matches!(polled, Poll::Ready(None)));
         polled
     }
 
@@ -149,6 +164,9 @@ impl http_body::Body for WatchedBody {
 
 impl Drop for WatchedBody {
     fn drop(&mut self) {
+        if let Some(unread) = self.unread.as_ref().filter(|_| !self.ended) {
+            unread.0.store(true, Ordering::Relaxed);
+        }
         (self.passed)(&self.seat);
     }
 }

@@ -52,6 +52,7 @@ impl IntoResponse for ApiError {
 enum Content {
     Json(Value),
     Text(String),
+    Tool { name: String, input: Value },
     Nothing,
 }
 
@@ -80,6 +81,12 @@ impl Reply {
     /// Plain text.
     pub fn text(text: impl Into<String>) -> Self {
         Self(Kind::Message { content: Content::Text(text.into()), stop_reason: "end_turn" })
+    }
+
+    /// The model calls one of the tools that the request offers.
+    pub fn tool(name: impl Into<String>, input: Value) -> Self {
+        let content = Content::Tool { name: name.into(), input };
+        Self(Kind::Message { content, stop_reason: "tool_use" })
     }
 
     /// The model declines.
@@ -169,15 +176,16 @@ struct Message {
 impl Message {
     fn new(request: &Request, id: u64, content: Content, stop_reason: &'static str) -> Self {
         let text = |text: String| Some(json!({"type": "text", "text": text}));
+        let tool = |name: &str, input: Value| {
+            let id = format!("toolu_01Testkit{id:013}");
+            Some(json!({"type": "tool_use", "id": id, "name": name, "input": input}))
+        };
         let wants_tool = request.structured_output_tool().is_some() && !request.brings_tool_result();
         let (block, stop_reason) = match content {
             Content::Nothing => (None, stop_reason),
             Content::Text(words) => (text(words), stop_reason),
-            Content::Json(input) if wants_tool => {
-                let id = format!("toolu_01Testkit{id:013}");
-                let block = json!({"type": "tool_use", "id": id, "name": STRUCTURED_OUTPUT, "input": input});
-                (Some(block), "tool_use")
-            }
+            Content::Tool { name, input } => (tool(&name, input), stop_reason),
+            Content::Json(input) if wants_tool => (tool(STRUCTURED_OUTPUT, input), "tool_use"),
             Content::Json(_) if request.structured_output_tool().is_some() => {
                 (text("Done.".into()), stop_reason)
             }

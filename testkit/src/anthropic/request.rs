@@ -62,9 +62,20 @@ impl Request {
 
     /// Whether the last message brings a tool's result.
     pub fn brings_tool_result(&self) -> bool {
-        let last = self.body["messages"].as_array().and_then(|messages| messages.last());
-        let content = last.and_then(|message| message["content"].as_array());
-        content.is_some_and(|blocks| blocks.iter().any(|block| block["type"] == "tool_result"))
+        self.tool_result().is_some()
+    }
+
+    /// The text of the tool's result that the last message brings.
+    pub fn tool_result(&self) -> Option<String> {
+        let last = self.body["messages"].as_array()?.last()?;
+        let result = last["content"].as_array()?.iter().find(|block| block["type"] == "tool_result")?;
+        Some(text_of(&result["content"]))
+    }
+
+    /// Names of the tools that are offered.
+    pub fn tools(&self) -> Vec<&str> {
+        let tools = self.body["tools"].as_array().map(Vec::as_slice).unwrap_or_default();
+        tools.iter().filter_map(|tool| tool["name"].as_str()).collect()
     }
 
     /// Roughly, at four characters a token.

@@ -1,4 +1,4 @@
-//! Vectors without a model: a hashed bag of words, so that texts with common words are near each other.
+//! Vectors: of a real model, or without one a hashed bag of words, so that texts with common words are near each other.
 
 use axum::response::Response;
 use base64::Engine;
@@ -8,8 +8,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::answer::{Dialect, Failure, json_answer};
-use super::models::text;
+use super::models::{Model, text};
 use super::site::Site;
+use crate::embedding::{Embedded as Vectors, Refused};
 
 /// Numbers one word adds to.
 const FEATURES: usize = 8;
@@ -62,7 +63,7 @@ struct OpenAiUsage {
 }
 
 /// `POST /api/embed`.
-pub(super) fn embed(site: &Site, body: &Value) -> Result<Response, Failure> {
+pub(super) async fn embed(site: Site, body: Value) -> Result<Response, Failure> {
     let name = body["model"].as_str().unwrap_or_default();
     let inputs = inputs(&body["input"])?;
     let model = site.load(name)?;
@@ -76,40 +77,35 @@ pub(super) fn embed(site: &Site, body: &Value) -> Result<Response, Failure> {
         };
         return Ok(json_answer(Dialect::Ollama, text(&nothing)));
     }
-    let truncate = body["truncate"] != false;
-    let dimensions = body["dimensions"].as_u64().map_or(model.dimensions, |wanted| wanted as usize);
-    let embeddings = inputs
-        .iter()
-        .map(|input| {
-            let kept = site.readable(&model, input, truncate)?;
-            let mut vector = vector(&kept, model.dimensions);
-            vector.truncate(dimensions.max(1));
-            normalize(&mut vector);
-            Ok(vector)
-        })
-        .collect::<Result<_, Failure>>()?;
+    let Vectors { mut vectors, tokens } = vectors(&site, &model, &inputs, body["truncate"] != false).await?;
+    if let Some(dimensions) = body["dimensions"].as_u64() {
+        for vector in &mut vectors {
+            vector.truncate((dimensions as usize).max(1));
+            normalize(vector);
+        }
+    }
     let embedded = Embedded {
         model: name,
-        embeddings,
+        embeddings: vectors,
         total_duration: Some(11_791_559),
         load_duration: Some(1_200_441),
-        prompt_eval_count: Some(inputs.iter().map(|input| tokens(input)).sum()),
+        prompt_eval_count: Some(tokens),
     };
     Ok(json_answer(Dialect::Ollama, text(&embedded)))
 }
 
 /// `POST /api/embeddings`, the older call.
-pub(super) fn old_embeddings(site: &Site, body: &Value) -> Result<Response, Failure> {
+pub(super) async fn old_embeddings(site: Site, body: Value) -> Result<Response, Failure> {
     let model = site.load(body["model"].as_str().unwrap_or_default())?;
     let prompt = body["prompt"].as_str().unwrap_or_default();
-    let kept = site.readable(&model, prompt, true)?;
-    let embedding = if prompt.is_empty() { vec![] } else { vector(&kept, model.dimensions) };
-    let embedding = embedding.into_iter().map(f64::from).collect();
+    let one = if prompt.is_empty() { &[][..] } else { &[prompt] };
+    let Vectors { vectors, .. } = vectors(&site, &model, one, true).await?;
+    let embedding = vectors.into_iter().flatten().map(f64::from).collect();
     Ok(json_answer(Dialect::Ollama, text(&OldEmbedded { embedding })))
 }
 
 /// `POST /v1/embeddings`.
-pub(super) fn openai(site: &Site, body: &Value) -> Result<Response, Failure> {
+pub(super) async fn openai(site: Site, body: Value) -> Result<Response, Failure> {
     let name = body["model"].as_str().unwrap_or_default();
     let inputs = inputs(&body["input"])?;
     if inputs.is_empty() {
@@ -125,21 +121,39 @@ pub(super) fn openai(site: &Site, body: &Value) -> Result<Response, Failure> {
             Numbers::Plain(vector)
         }
     };
-    let data = inputs
-        .iter()
-        .enumerate()
-        .map(|(index, input)| {
-            let kept = site.readable(&model, input, true)?;
-            Ok(OpenAiVector {
-                object: "embedding",
-                embedding: numbers(vector(&kept, model.dimensions)),
-                index,
-            })
-        })
-        .collect::<Result<_, Failure>>()?;
-    let count = inputs.iter().map(|input| tokens(input)).sum();
-    let usage = OpenAiUsage { prompt_tokens: count, total_tokens: count };
-    Ok(json_answer(Dialect::OpenAi, text(&OpenAiEmbedded { object: "list", data, model: name, usage })))
+    let Vectors { vectors, tokens } = vectors(&site, &model, &inputs, true).await?;
+    let data = vectors.into_iter().enumerate().map(|(index, vector)| OpenAiVector {
+        object: "embedding",
+        embedding: numbers(vector),
+        index,
+    });
+    let usage = OpenAiUsage { prompt_tokens: tokens, total_tokens: tokens };
+    let answer = OpenAiEmbedded { object: "list", data: data.collect(), model: name, usage };
+    Ok(json_answer(Dialect::OpenAi, text(&answer)))
+}
+
+/// The vectors of `inputs` and what they took: those of the real model where there is one.
+async fn vectors(site: &Site, model: &Model, inputs: &[&str], truncate: bool) -> Result<Vectors, Failure> {
+    if inputs.iter().any(|input| site.is_poison(input)) {
+        return Err(Failure::new(500, "failed to encode response: json: unsupported value: NaN"));
+    }
+    let too_long = || Failure::new(400, "the input length exceeds the context length");
+    let Some(real) = site.real(model) else {
+        if !truncate && inputs.iter().any(|input| tokens(input) > model.context) {
+            return Err(too_long());
+        }
+        let vectors = inputs.iter().map(|input| vector(&cut(input, model), model.dimensions)).collect();
+        return Ok(Vectors { vectors, tokens: inputs.iter().map(|input| tokens(input)).sum() });
+    };
+    real.embed(inputs, truncate).await.map_err(|refused| match refused {
+        Refused::TooLong => too_long(),
+        Refused::Failed(error) => Failure::new(500, shared::error::chain(&error)),
+    })
+}
+
+/// The words of `input` that fit the model's context.
+fn cut(input: &str, model: &Model) -> String {
+    input.split_whitespace().take(model.context - 2).collect::<Vec<_>>().join(" ")
 }
 
 fn inputs(input: &Value) -> Result<Vec<&str>, Failure> {

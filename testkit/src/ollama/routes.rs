@@ -1,5 +1,6 @@
 //! The route table, and what Ollama checks before any route.
 
+use std::future::{Ready, ready};
 use std::net::IpAddr;
 
 use axum::Router;
@@ -8,6 +9,7 @@ use axum::extract::{DefaultBodyLimit, Request, State as Shared};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, StatusCode, Uri, header};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -15,7 +17,7 @@ use serde_json::Value;
 use super::answer::{Dialect, Failure, json_answer};
 use super::models::{self, with_tag};
 use super::site::Site;
-use super::{chat, embed, imitations};
+use super::{chat, embed, imitations, responses};
 use crate::control::lock;
 
 type Call = fn(&Site, &Value) -> Result<Response, Failure>;
@@ -32,14 +34,15 @@ pub(super) fn routes(site: Site) -> Router {
         .route("/api/show", call(show))
         .route("/api/chat", call(chat::chat))
         .route("/api/generate", call(chat::generate))
-        .route("/api/embed", call(embed::embed))
-        .route("/api/embeddings", call(embed::old_embeddings))
+        .route("/api/embed", post(handle(embed::embed)))
+        .route("/api/embeddings", post(handle(embed::old_embeddings)))
         .route("/api/copy", call(copy))
-        .route("/api/delete", delete(handle(remove)))
+        .route("/api/delete", delete(handle(at_once(remove))))
         .route("/v1/models", get(openai_models))
         .route("/v1/chat/completions", call(imitations::completions))
-        .route("/v1/embeddings", call(embed::openai))
+        .route("/v1/embeddings", post(handle(embed::openai)))
         .route("/v1/messages", call(imitations::messages))
+        .route("/v1/responses", call(responses::responses))
         .fallback(async || (StatusCode::NOT_FOUND, PLAIN, "404 page not found"))
         .method_not_allowed_fallback(async || {
             (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "405 method not allowed")
@@ -50,20 +53,34 @@ pub(super) fn routes(site: Site) -> Router {
 }
 
 fn call(run: Call) -> MethodRouter<Site> {
-    post(handle(run))
+    post(handle(at_once(run)))
+}
+
+/// A call that waits for nothing.
+fn at_once(run: Call) -> impl Fn(Site, Value) -> Ready<Result<Response, Failure>> + Clone {
+    move |site, body| ready(run(&site, &body))
 }
 
 /// Reads the body, remembers it, runs the call, and words a failure in the route's dialect.
-fn handle(
-    run: Call,
-) -> impl Fn(Shared<Site>, Uri, Bytes) -> std::future::Ready<Response> + Clone + Send + 'static {
-    move |Shared(site), uri, body| {
+fn handle<F>(
+    run: impl Fn(Site, Value) -> F + Clone + Send + 'static,
+) -> impl Fn(Shared<Site>, Uri, Bytes) -> BoxFuture<'static, Response> + Clone + Send + 'static
+where
+    F: Future<Output = Result<Response, Failure>> + Send + 'static,
+{
+    move |Shared(site), uri: Uri, body: Bytes| {
         let dialect = if uri.path().starts_with("/v1/") { Dialect::OpenAi } else { Dialect::Ollama };
-        let answer = parsed(&body).and_then(|body| {
+        let running = parsed(&body).map(|body| {
             lock(&site.0).requests.push((uri.path().to_owned(), body.clone()));
-            run(&site, &body)
+            run(site, body)
         });
-        std::future::ready(answer.unwrap_or_else(|failure| failure.respond(dialect)))
+        Box::pin(async move {
+            let answer = match running {
+                Ok(running) => running.await,
+                Err(failure) => Err(failure),
+            };
+            answer.unwrap_or_else(|failure| failure.respond(dialect))
+        })
     }
 }
 

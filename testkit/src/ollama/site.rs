@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 use super::answer::Failure;
-use super::embed;
 use super::models::{Model, with_tag};
 use crate::control::lock;
+use crate::embedding::RealModel;
 use crate::{instance, reviewer};
 
 /// Decides the text of a chat or generation from the request's body.
@@ -21,6 +21,8 @@ pub(super) struct Inner {
     pub(super) busy: bool,
     pub(super) breaks: usize,
     pub(super) poison: Option<String>,
+    /// What makes the vectors of the model of its name.
+    pub(super) real: Option<RealModel>,
     pub(super) writer: Writer,
     pub(super) requests: Vec<(String, Value)>,
 }
@@ -43,6 +45,7 @@ impl Site {
             busy: false,
             breaks: 0,
             poison: None,
+            real: None,
             writer: Arc::new(write),
             requests: vec![],
         })))
@@ -74,18 +77,14 @@ impl Site {
         lock(&self.0).loaded.retain(|loaded| loaded != model);
     }
 
-    /// The part of an embedding's input that fits the context, or why it cannot be embedded.
-    pub(super) fn readable(&self, model: &Model, input: &str, truncate: bool) -> Result<String, Failure> {
-        if lock(&self.0).poison.as_ref().is_some_and(|poison| input.contains(poison)) {
-            return Err(Failure::new(500, "failed to encode response: json: unsupported value: NaN"));
-        }
-        if embed::tokens(input) <= model.context {
-            return Ok(input.to_owned());
-        }
-        if !truncate {
-            return Err(Failure::new(400, "the input length exceeds the context length"));
-        }
-        Ok(input.split_whitespace().take(model.context - 2).collect::<Vec<_>>().join(" "))
+    /// What makes the vectors of `model`, if it is a real one.
+    pub(super) fn real(&self, model: &Model) -> Option<RealModel> {
+        lock(&self.0).real.clone().filter(|_| model.name == RealModel::NAME)
+    }
+
+    /// Whether `input` cannot be embedded.
+    pub(super) fn is_poison(&self, input: &str) -> bool {
+        lock(&self.0).poison.as_ref().is_some_and(|poison| input.contains(poison))
     }
 
     /// Whether this stream is to break off; each break happens once.

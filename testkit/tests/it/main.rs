@@ -10,11 +10,14 @@
 mod support;
 
 mod bad_input;
+mod clients;
 mod crash;
 #[cfg(target_os = "linux")]
 mod disk;
+mod embedding;
 #[allow(unreachable_pub, reason = "a test has no outside")]
 mod journey;
+mod mcp;
 mod missed;
 mod observability;
 mod reviewers;

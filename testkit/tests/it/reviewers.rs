@@ -1,10 +1,6 @@
 //! The journey with the other two reviewers: the real Claude CLI, and Ollama.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use claude_endpoint::reviewer::{
     Question, ReviewError, Reviewer,
@@ -20,16 +16,9 @@ use crate::{
         World,
         in_process::{self, Services},
         pull_request,
+        tools::claude_cli,
     },
 };
-
-/// The real CLI, as `scripts/test.sh` installs it.
-fn claude_cli() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let path = root.join("target/test-tools/node_modules/.bin/claude");
-    assert!(path.exists(), "the Claude CLI is missing; scripts/test.sh installs it to {}", path.display());
-    path
-}
 
 /// The claude-endpoint's flags with other values for some of them.
 fn changed(flags: Vec<String>, changes: &[(&str, &str)]) -> Vec<String> {

@@ -137,6 +137,12 @@ const CAPTURES: &[(&str, &str, &str, &str)] = &[
         r#"{"model":"smollm2:135m","stream":true,"max_tokens":2,"messages":[{"role":"user","content":"Hi"}]}"#,
     ),
     ("v1_models", "GET", "/v1/models", ""),
+    (
+        "v1_responses",
+        "POST",
+        "/v1/responses",
+        r#"{"model":"smollm2:135m","max_output_tokens":4,"input":"Hi"}"#,
+    ),
     ("version", "GET", "/api/version", ""),
 ];
 

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 pub mod binaries;
 pub mod in_process;
+pub mod tools;
 
 pub const WEBHOOK_SECRET: &str = "a-webhook-secret-for-the-journey";
 pub const SIGNING_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
