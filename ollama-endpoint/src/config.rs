@@ -66,6 +66,9 @@ struct OwnArgs {
     /// Seconds after which a stream that stands still is ended
     #[arg(long, env = "OLLAMA_PROXY_IDLE_SECONDS", default_value = "600")]
     ollama_proxy_idle_seconds: u64,
+    /// Tokens of what the memory adds to a proxied chat that asks for it with `x-ai-relay-memory: owner/name`
+    #[arg(long, env = "OLLAMA_PROXY_MEMORY_TOKENS", default_value = "1000")]
+    ollama_proxy_memory_tokens: usize,
 }
 
 /// Who may use the proxy.
@@ -173,6 +176,7 @@ impl OwnArgs {
             wait: Duration::from_secs(self.ollama_proxy_wait_seconds),
             idle: Duration::from_secs(self.ollama_proxy_idle_seconds),
             admin: self.ollama_proxy_admin,
+            memory_tokens: self.ollama_proxy_memory_tokens,
         }
     }
 }

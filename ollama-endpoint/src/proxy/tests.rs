@@ -58,7 +58,7 @@ impl Drop for Fixture {
 
 fn limits() -> Limits {
     let minute = Duration::from_secs(60);
-    Limits { concurrency: 4, waiting: 4, wait: minute, idle: minute, admin: false }
+    Limits { concurrency: 4, waiting: 4, wait: minute, idle: minute, admin: false, memory_tokens: 500 }
 }
 
 async fn serve(ollama: SocketAddr, limits: Limits) -> (SocketAddr, CancellationToken) {
