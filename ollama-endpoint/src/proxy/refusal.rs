@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use serde_json::json;
+use serde_json::Value;
 
 /// An error of the proxy.
 #[derive(Debug)]
@@ -28,7 +28,8 @@ impl Refusal {
     /// The answer as Ollama would word it on `path`: in its own shape, or in that of the API it imitates there
     /// (`server/routes.go`, `openai.NewError` and `anthropic.NewError` in its source), which the clients can show.
     pub(super) fn answer(self, path: &str) -> Response {
-        let Self { status, message, .. } = self;
+        let Self { status, message, retry_after } = self;
+        let message = Value::from(message);
         let body = if path.starts_with("/v1/messages") {
             let kind = match status.as_u16() {
                 400 => "invalid_request_error",
@@ -36,16 +37,16 @@ impl Refusal {
                 503 => "overloaded_error",
                 _ => "api_error",
             };
-            json!({"type": "error", "error": {"type": kind, "message": message}})
+            format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}}}"#)
         } else if path.starts_with("/v1/") {
             let kind = if status == StatusCode::BAD_REQUEST { "invalid_request_error" } else { "api_error" };
-            json!({"error": {"message": message, "type": kind, "param": null, "code": null}})
+            format!(r#"{{"error":{{"message":{message},"type":"{kind}","param":null,"code":null}}}}"#)
         } else {
-            json!({"error": message})
+            format!(r#"{{"error":{message}}}"#)
         };
         let content_type = [(CONTENT_TYPE, "application/json; charset=utf-8")];
-        let mut response = (status, content_type, body.to_string()).into_response();
-        if let Some(after) = self.retry_after {
+        let mut response = (status, content_type, body).into_response();
+        if let Some(after) = retry_after {
             response.headers_mut().insert(RETRY_AFTER, after.as_secs().into());
         }
         response
