@@ -2,7 +2,6 @@
 //! chat that asks for the memory is read whole, to add what is known.
 
 mod ahead;
-mod attended;
 mod background;
 mod body;
 mod guard;
@@ -34,7 +33,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use self::ahead::Ahead;
-use self::attended::Attended;
 use self::body::{Passing, Silence};
 use self::guard::Route;
 use self::headers::MEMORY;
@@ -58,7 +56,7 @@ pub struct Limits {
     pub waiting: usize,
     /// How long one of them waits.
     pub wait: Duration,
-    /// How long a body may stand still, because nothing comes or because nobody takes it.
+    /// How long a body may stand still because nothing comes. (Where nobody takes it, the listener sees to that.)
     pub idle: Duration,
     /// Whether routes that change the models are open.
     pub admin: bool,
@@ -117,18 +115,18 @@ impl Proxy {
     async fn forward(&self, mut request: Request, at: Instant) -> Result<Response, Refusal> {
         let route = self.permit(request.uri())?;
         let runs_model = request.method() == Method::POST && route != Route::Admin;
-        let mut told = None;
+        let mut remembered = None;
         if let Some(wish) = Wish::of(route, request.method(), request.headers())? {
-            let (changed, header) = self.remembering.add(&wish, request).await?;
-            (request, told) = (changed, Some(header));
+            let (changed, added) = self.remembering.add(&wish, request).await?;
+            (request, remembered) = (changed, Some(added));
         }
         let (parts, body) = request.into_parts();
         let (slot, body) = self.turn(body).await?;
         let outbound = self.outbound(&parts, body)?;
         let answer = self.client.request(outbound).await.map_err(|error| self.failed(&error))?;
         let mut response = self.inbound(answer, slot, Asked { at, runs_model });
-        if let Some(told) = told {
-            response.headers_mut().insert(MEMORY, told);
+        if let Some(remembered) = remembered {
+            response.headers_mut().insert(MEMORY, remembered.header);
         }
         Ok(response)
     }
@@ -192,8 +190,9 @@ impl Proxy {
         let idle = self.limits.idle;
         let tells =
             asked.runs_model && parts.status.is_success() && !parts.headers.contains_key(CONTENT_ENCODING);
+        // A caller who takes nothing of it is the listener's to close (`Limits::write_stall`), and that drops it.
         let body = Measured::new(Passing::new(body, idle, slot), asked.at, tells);
-        let mut response = Response::new(Body::new(Attended::new(body, idle)));
+        let mut response = Response::new(Body::new(body));
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers::end_to_end(&parts.headers);
         response

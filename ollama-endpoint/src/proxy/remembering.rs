@@ -10,7 +10,7 @@ use axum::extract::Request;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use shared::memory::{Briefing, Mode};
-use shared::server::{BodyMemory, read_body};
+use shared::server::{BodyMemory, ReadBody, read_body};
 use tokio::time::timeout;
 
 use super::background::Chat;
@@ -26,6 +26,9 @@ const BODY_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long the chat waits for the memory before it goes on without.
 const BRIEFING_DEADLINE: Duration = Duration::from_secs(3);
+
+/// When to come again if there is no room for the request now.
+const BUSY: Duration = Duration::from_secs(5);
 
 /// Memory for all such requests together, in MiB.
 const MEBIBYTES_FOR_BODIES: u32 = 128;
@@ -56,7 +59,14 @@ pub(super) struct Wish {
     repository: String,
 }
 
-/// What became of it, for the answer's header.
+/// What the answer's header says of it. Holds the request's share of the memory for bodies, so it is to be kept until the
+/// request was sent.
+pub(super) struct Remembered {
+    pub(super) header: HeaderValue,
+    _body: ReadBody,
+}
+
+/// What became of it.
 #[derive(Debug, PartialEq, Eq)]
 enum Added {
     Known { memories: usize, tokens: usize, mode: Mode },
@@ -104,7 +114,7 @@ impl Remembering {
         Self { briefer: None, budget, bodies: BodyMemory::new(MEBIBYTES_FOR_BODIES) }
     }
 
-    /// The request with what is known, and what the answer's header says of it.
+    /// The request with what is known, and what is to be said of it.
     ///
     /// # Errors
     /// The body is too large, too slow, or broken off. Never because of the memory.
@@ -112,17 +122,22 @@ impl Remembering {
         &self,
         wish: &Wish,
         mut request: Request,
-    ) -> Result<(Request, HeaderValue), Refusal> {
+    ) -> Result<(Request, Remembered), Refusal> {
         let body = std::mem::take(request.body_mut());
         let body = read_body(body, LARGEST, BODY_DEADLINE, &self.bodies).await.map_err(|error| {
             let message =
                 format!("{error}; without the header {MEMORY} it is streamed through, however large");
-            Refusal::new(error.status(), message)
+            let refusal = Refusal::new(error.status(), message);
+            if error.status() == StatusCode::SERVICE_UNAVAILABLE {
+                refusal.retry_after(BUSY)
+            } else {
+                refusal
+            }
         })?;
         let (changed, added) = self.known(wish, &body.bytes).await;
         request.headers_mut().remove(CONTENT_LENGTH);
         *request.body_mut() = changed.map_or_else(|| Body::from(body.bytes.clone()), Body::from);
-        Ok((request, told(&wish.repository, &added)))
+        Ok((request, Remembered { header: told(&wish.repository, &added), _body: body }))
     }
 
     /// The body that takes the place of this one, if there is something to add.
