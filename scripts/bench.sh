@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Measures the services on this machine: `ingest` receives beside @octokit/webhooks, adnanh/webhook and nginx; `journey`
 # hands over through a real SSH tunnel; `memory` lets 100,000 events wait; `review` times a review between its event, the
-# model and GitHub, and counts its calls; `quick` is a short round of everything, and without a word it is all of them at
-# length (about ten minutes). `scripts/bench.sh WORD --help` has the numbers. Linux only.
+# model and GitHub, and counts its calls; `proxy` streams what Ollama says beside nginx; `quick` is a short round of
+# everything, and without a word it is all of them at length (about fifteen minutes). `scripts/bench.sh WORD --help` has
+# the numbers. Linux only.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -11,9 +12,10 @@ cd "$ROOT"
 BENCH_TOOLS=$ROOT/target/bench-tools
 OCTOKIT="@octokit/webhooks@14.2.0 @octokit/webhooks-examples@7.6.1"
 
+# Installs the packages of those of these programs that are missing; each word is PROGRAM:PACKAGE.
 install_servers() {
     local program missing='' sudo=''
-    for program in nginx:nginx webhook:webhook npm:npm node:nodejs sshd:openssh-server ssh:openssh-client; do
+    for program in "$@"; do
         have "${program%%:*}" || [ -x "/usr/sbin/${program%%:*}" ] || missing="$missing ${program#*:}"
     done
     [ -n "$missing" ] || return 0
@@ -49,7 +51,11 @@ install_octokit() {
 [ "$(uname)" = Linux ] || fail "the benchmarks read /proc: run them on Linux, as the relay's VPS does"
 case ${1:-} in
     review) ;; # needs none of them
-    *) install_servers && install_octokit ;;
+    proxy) install_servers nginx:nginx ;;
+    *)
+        install_servers nginx:nginx webhook:webhook npm:npm node:nodejs sshd:openssh-server ssh:openssh-client
+        install_octokit
+        ;;
 esac
 case ${1:-} in memory | quick | '') ./scripts/real-model.sh ;; esac
 build relay claude-endpoint ollama-endpoint testkit

@@ -72,6 +72,9 @@ struct OwnArgs {
     /// Seconds after which a stream that stands still is ended
     #[arg(long, env = "OLLAMA_PROXY_IDLE_SECONDS", default_value = "600")]
     ollama_proxy_idle_seconds: u64,
+    /// Tokens of what the memory adds to a proxied chat that asks for it with `x-ai-relay-memory: owner/name`
+    #[arg(long, env = "OLLAMA_PROXY_MEMORY_TOKENS", default_value = "1000")]
+    ollama_proxy_memory_tokens: usize,
 }
 
 /// Whether a model works on the memories.
@@ -205,6 +208,7 @@ impl OwnArgs {
             wait: Duration::from_secs(self.ollama_proxy_wait_seconds),
             idle: Duration::from_secs(self.ollama_proxy_idle_seconds),
             admin: self.ollama_proxy_admin,
+            memory_tokens: self.ollama_proxy_memory_tokens,
         }
     }
 }

@@ -106,13 +106,14 @@ impl App {
         let chat =
             (config.refine == Refine::Auto).then(|| Chat::new(ollama.clone(), config.chat_model.clone()));
         let mcp = Mcp::new(memory.clone(), queue.clone(), config.token.clone(), &config.mcp_allowed_hosts);
+        let proxy = Proxy::new(&config.ollama_url, config.proxy).with_memory(Arc::new(memory.clone()));
         let service = Service {
             memory,
             ollama,
             chat_model: config.chat_model,
             queue,
             auth: auth(config.keys, config.token),
-            proxy: Arc::new(Proxy::new(&config.ollama_url, config.proxy)),
+            proxy: Arc::new(proxy),
             proxy_auth: config.proxy_auth,
             mcp,
             embedder: embedder.subscribe(),

@@ -1,10 +1,16 @@
-//! Ollama's API, streamed through: bytes, chunks and status as they come, in both directions, nothing buffered.
+//! Ollama's API, streamed through: bytes, chunks and status as they come, in both directions, nothing buffered. Only a
+//! chat that asks for the memory is read whole, to add what is known.
 
-mod attended;
+mod ahead;
+mod background;
 mod body;
 mod guard;
 mod headers;
 mod local;
+mod measured;
+mod refusal;
+mod remembering;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -15,9 +21,10 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{StatusCode, Uri, Version};
+use axum::response::Response;
+use http::header::CONTENT_ENCODING;
+use http::request::Parts;
+use http::{Method, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -25,9 +32,14 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
-use self::attended::Attended;
+use self::ahead::Ahead;
 use self::body::{Passing, Silence};
 use self::guard::Route;
+use self::headers::MEMORY;
+use self::measured::Measured;
+use self::refusal::Refusal;
+pub use self::remembering::Briefer;
+use self::remembering::{Remembering, Wish};
 
 /// How long Ollama may take to accept a connection. How long a cold model takes to answer is nobody's guess.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -44,10 +56,12 @@ pub struct Limits {
     pub waiting: usize,
     /// How long one of them waits.
     pub wait: Duration,
-    /// How long a body may stand still, because nothing comes or because nobody takes it.
+    /// How long a body may stand still because nothing comes. (Where nobody takes it, the listener sees to that.)
     pub idle: Duration,
     /// Whether routes that change the models are open.
     pub admin: bool,
+    /// Tokens of what the memory adds to a chat that asks for it.
+    pub memory_tokens: usize,
 }
 
 /// The way to one Ollama.
@@ -59,10 +73,19 @@ pub struct Proxy {
     slots: Arc<Semaphore>,
     places: Semaphore,
     limits: Limits,
+    remembering: Remembering,
+}
+
+/// What an answer is measured by.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Instant,
+    /// Whether a model is run, so that the answer may tell tokens.
+    runs_model: bool,
 }
 
 impl Proxy {
-    /// A proxy for the Ollama at `base`, an `http` URL.
+    /// A proxy for the Ollama at `base`, an `http` URL. Chats that ask for the memory go on without it.
     pub fn new(base: &Url, limits: Limits) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -77,22 +100,40 @@ impl Proxy {
             base: base.as_str().trim_end_matches('/').to_owned(),
             slots: Arc::new(Semaphore::new(limits.concurrency)),
             places: Semaphore::new(limits.waiting),
+            remembering: Remembering::new(limits.memory_tokens),
             limits,
         }
     }
 
-    async fn forward(&self, request: Request) -> Result<Response, Refusal> {
-        self.permit(request.uri())?;
-        let outbound = self.outbound(request)?;
-        let slot = self.turn().await?;
-        let answer = self.client.request(outbound).await.map_err(|error| self.failed(&error))?;
-        Ok(self.inbound(answer, slot))
+    /// The same, with what `briefer` knows for chats that ask for it.
+    #[must_use]
+    pub fn with_memory(mut self, briefer: Arc<dyn Briefer>) -> Self {
+        self.remembering.briefer = Some(briefer);
+        self
     }
 
-    fn permit(&self, uri: &Uri) -> Result<(), Refusal> {
+    async fn forward(&self, mut request: Request, at: Instant) -> Result<Response, Refusal> {
+        let route = self.permit(request.uri())?;
+        let runs_model = request.method() == Method::POST && route != Route::Admin;
+        let mut remembered = None;
+        if let Some(wish) = Wish::of(route, request.method(), request.headers())? {
+            let (changed, added) = self.remembering.add(&wish, request).await?;
+            (request, remembered) = (changed, Some(added));
+        }
+        let (parts, body) = request.into_parts();
+        let (slot, body) = self.turn(body).await?;
+        let outbound = self.outbound(&parts, body)?;
+        let answer = self.client.request(outbound).await.map_err(|error| self.failed(&error))?;
+        let mut response = self.inbound(answer, slot, Asked { at, runs_model });
+        if let Some(remembered) = remembered {
+            response.headers_mut().insert(MEMORY, remembered.header);
+        }
+        Ok(response)
+    }
+
+    fn permit(&self, uri: &Uri) -> Result<Route, Refusal> {
         match guard::classify(uri.path()) {
-            Route::Open => Ok(()),
-            Route::Admin if self.limits.admin => Ok(()),
+            Route::Admin if self.limits.admin => Ok(Route::Admin),
             Route::Admin => Err(Refusal::new(
                 StatusCode::FORBIDDEN,
                 "this route changes the models of the machine; set OLLAMA_PROXY_ADMIN=1 on the ollama-endpoint to open it",
@@ -101,27 +142,29 @@ impl Proxy {
                 StatusCode::FORBIDDEN,
                 "the ollama-endpoint passes on generation, embedding and listing only; this route is not among them",
             )),
+            open => Ok(open),
         }
     }
 
     /// The same request for Ollama: path and query exactly as they came.
-    fn outbound(&self, request: Request) -> Result<http::Request<Passing<Body>>, Refusal> {
-        let (parts, body) = request.into_parts();
+    fn outbound(&self, parts: &Parts, body: Body) -> Result<http::Request<Passing<Body>>, Refusal> {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let uri = Uri::try_from(format!("{}{path}", self.base))
             .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the path cannot be forwarded"))?;
         let mut outbound = http::Request::new(Passing::new(body, self.limits.idle, ()));
-        *outbound.method_mut() = parts.method;
+        *outbound.method_mut() = parts.method.clone();
         *outbound.uri_mut() = uri;
         *outbound.version_mut() = Version::HTTP_11;
         *outbound.headers_mut() = headers::outbound(&parts.headers);
         Ok(outbound)
     }
 
-    /// Waits for one of the slots; the answer's body holds it until its end.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+    /// Waits for one of the slots, first come, first served; the answer's body holds it until its end. Gives the body
+    /// back, of which a part may have been read meanwhile.
+    async fn turn(&self, body: Body) -> Result<(OwnedSemaphorePermit, Body), Refusal> {
+        // It fails as long as anybody waits: a slot that becomes free is the next one's at once.
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Ok(slot);
+            return Ok((slot, body));
         }
         let busy = || {
             let Limits { concurrency, waiting, .. } = self.limits;
@@ -130,14 +173,26 @@ impl Proxy {
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(Duration::from_secs(1))
         };
         let _place = self.places.try_acquire().map_err(|_| busy())?;
-        let slot = tokio::time::timeout(self.limits.wait, Arc::clone(&self.slots).acquire_owned()).await;
-        slot.ok().and_then(Result::ok).ok_or_else(busy)
+        let mut body = Ahead::new(body);
+        let slot = tokio::time::timeout(self.limits.wait, Arc::clone(&self.slots).acquire_owned());
+        tokio::select! {
+            biased;
+            slot = slot => Ok((slot.ok().and_then(Result::ok).ok_or_else(busy)?, Body::new(body))),
+            error = body.read_on() => {
+                tracing::debug!(%error, "a caller left the queue");
+                Err(Refusal::new(StatusCode::BAD_REQUEST, "the connection broke before the request was complete"))
+            }
+        }
     }
 
-    fn inbound(&self, answer: Response<Incoming>, slot: OwnedSemaphorePermit) -> Response {
+    fn inbound(&self, answer: Response<Incoming>, slot: OwnedSemaphorePermit, asked: Asked) -> Response {
         let (parts, body) = answer.into_parts();
         let idle = self.limits.idle;
-        let mut response = Response::new(Body::new(Attended::new(Passing::new(body, idle, slot), idle)));
+        let tells =
+            asked.runs_model && parts.status.is_success() && !parts.headers.contains_key(CONTENT_ENCODING);
+        // A caller who takes nothing of it is the listener's to close (`Limits::write_stall`), and that drops it.
+        let body = Measured::new(Passing::new(body, idle, slot), asked.at, tells);
+        let mut response = Response::new(Body::new(body));
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers::end_to_end(&parts.headers);
         response
@@ -166,11 +221,11 @@ impl Proxy {
 
 /// The handler of all proxied routes. Dropping it, because the caller left, ends the request to Ollama.
 pub async fn handle(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
-    let started = Instant::now();
-    let response = proxy.forward(request).await.unwrap_or_else(IntoResponse::into_response);
+    let (asked, uri) = (Instant::now(), request.uri().clone());
+    let answer = proxy.forward(request, asked).await;
+    let response = answer.unwrap_or_else(|refusal| refusal.answer(uri.path()));
     metrics::counter!("ollama_proxy_requests_total", "status" => response.status().as_u16().to_string())
         .increment(1);
-    metrics::histogram!("ollama_proxy_first_byte_seconds").record(started.elapsed().as_secs_f64());
     response
 }
 
@@ -183,7 +238,7 @@ pub async fn only_from_here(request: Request, next: Next) -> Response {
             let message = format!(
                 "`{name}` is not this machine's loopback; call http://127.0.0.1, or set OLLAMA_PROXY_AUTH=required on the ollama-endpoint and send its token"
             );
-            Refusal::new(StatusCode::FORBIDDEN, message).into_response()
+            Refusal::new(StatusCode::FORBIDDEN, message).answer(request.uri().path())
         }
     }
 }
@@ -191,34 +246,4 @@ pub async fn only_from_here(request: Request, next: Next) -> Response {
 /// The caller's silence, if that is what the request to Ollama failed of.
 fn silence<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Silence> {
     error.downcast_ref().or_else(|| silence(error.source()?))
-}
-
-/// An error in Ollama's own shape, `{"error":"…"}`, which its clients can show.
-struct Refusal {
-    status: StatusCode,
-    message: String,
-    retry_after: Option<Duration>,
-}
-
-impl Refusal {
-    fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after: None }
-    }
-
-    fn retry_after(mut self, after: Duration) -> Self {
-        self.retry_after = Some(after);
-        self
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let body = serde_json::json!({"error": self.message}).to_string();
-        let mut response =
-            (self.status, [(CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response();
-        if let Some(after) = self.retry_after {
-            response.headers_mut().insert(RETRY_AFTER, after.as_secs().into());
-        }
-        response
-    }
 }

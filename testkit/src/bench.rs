@@ -12,6 +12,7 @@ mod machine;
 mod memory;
 mod payload;
 mod process;
+mod proxy;
 mod report;
 mod review;
 mod servers;
@@ -24,7 +25,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
-use self::{ingest::Ingest, journey::Journey, memory::Memory, report::Goal, review::Review};
+use self::{ingest::Ingest, journey::Journey, memory::Memory, proxy::Proxy, report::Goal, review::Review};
 
 /// The hook's secret of every server that is measured.
 const WEBHOOK_SECRET: &str = "a-webhook-secret-for-the-benchmark";
@@ -51,6 +52,8 @@ enum What {
     Memory(Memory),
     /// Time from an event to the model and from the model to the posted review, and GitHub calls of a review.
     Review(Review),
+    /// What the door to Ollama adds to Ollama's own time, beside nginx before the same upstream.
+    Proxy(Proxy),
     /// A short round of everything, to see that it runs; its numbers mean nothing.
     Quick,
 }
@@ -127,22 +130,31 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
         Some(What::Journey(journey)) => tell(setup, [journey.run(setup)]),
         Some(What::Memory(memory)) => tell(setup, [memory.run(setup)]),
         Some(What::Review(review)) => tell(setup, [review.run(setup)]),
-        Some(What::Quick) => {
-            all(setup, &Ingest::quick(), &Journey::quick(), &Memory::quick(), &Review::quick())
-        }
-        None => all(setup, &Ingest::default(), &Journey::default(), &Memory::default(), &Review::default()),
+        Some(What::Proxy(proxy)) => tell(setup, [proxy.run(setup)]),
+        Some(What::Quick) => all(
+            setup,
+            [
+                &|| Ingest::quick().run(setup),
+                &|| Journey::quick().run(setup),
+                &|| Memory::quick().run(setup),
+                &|| Review::quick().run(setup),
+                &|| Proxy::quick().run(setup),
+            ],
+        ),
+        None => all(
+            setup,
+            [
+                &|| Ingest::default().run(setup),
+                &|| Journey::default().run(setup),
+                &|| Memory::default().run(setup),
+                &|| Review::default().run(setup),
+                &|| Proxy::default().run(setup),
+            ],
+        ),
     }
 }
 
-fn all(
-    setup: &Setup,
-    ingest: &Ingest,
-    journey: &Journey,
-    memory: &Memory,
-    review: &Review,
-) -> anyhow::Result<()> {
-    let parts: [&dyn Fn() -> anyhow::Result<Part>; 4] =
-        [&|| ingest.run(setup), &|| journey.run(setup), &|| memory.run(setup), &|| review.run(setup)];
+fn all<const N: usize>(setup: &Setup, parts: [&dyn Fn() -> anyhow::Result<Part>; N]) -> anyhow::Result<()> {
     tell(setup, parts.into_iter().map(|part| part()))
 }
 

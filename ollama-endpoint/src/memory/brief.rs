@@ -1,10 +1,13 @@
 //! A question → what is known, as one text for a prompt.
 
+use async_trait::async_trait;
 use jiff::Timestamp;
+use shared::error::chain;
 use shared::memory::{Briefing, Mode, Standing};
 
 use super::{Memory, Question};
 use crate::briefing;
+use crate::proxy::Briefer;
 use crate::store::{Filter, StoreError};
 
 /// How many memories a briefing chooses from.
@@ -39,5 +42,14 @@ impl Memory {
         // What is known to be wrong is no help in a prompt.
         found.results.retain(|hit| hit.standing != Standing::Superseded);
         Ok(briefing::compose(found.mode, &found.results, budget))
+    }
+}
+
+#[async_trait]
+impl Briefer for Memory {
+    async fn briefing(&self, repository: &str, question: &str, budget: usize) -> Result<Briefing, String> {
+        let filter = Filter { repository: Some(repository.to_owned()), ..Filter::default() };
+        let brief = Brief { text: question.to_owned(), filter, budget, ..Brief::default() };
+        Self::briefing(self, brief, Timestamp::now()).await.map_err(|error| chain(&error))
     }
 }

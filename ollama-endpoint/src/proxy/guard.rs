@@ -3,12 +3,25 @@
 /// What stands behind a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
-    /// Generates, embeds or lists.
+    /// Goes on with a conversation.
+    Chat(Form),
+    /// Generates otherwise, embeds or lists.
     Open,
     /// Changes which models there are.
     Admin,
     /// Nothing this build knows, so nothing it can vouch for.
     Unknown,
+}
+
+/// How a conversation is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `messages`, with those of the system among them: Ollama's own, and OpenAI's.
+    Messages,
+    /// Anthropic's: `messages`, and `system` beside them.
+    Anthropic,
+    /// OpenAI's newer one: `input`, and `instructions` beside it.
+    Responses,
 }
 
 /// Looks at `path` as Ollama would, and stricter: decoded once, in lower case, without empty segments; a path with dot
@@ -21,9 +34,11 @@ pub(super) fn classify(path: &str) -> Route {
         return Route::Unknown;
     }
     match segments.as_slice() {
-        ["api", "generate" | "chat" | "embed" | "embeddings" | "tags" | "ps" | "show" | "version"]
-        | ["v1", "completions" | "embeddings" | "models" | "responses" | "messages"]
-        | ["v1", "chat", "completions"]
+        ["api", "chat"] | ["v1", "chat", "completions"] => Route::Chat(Form::Messages),
+        ["v1", "messages"] => Route::Chat(Form::Anthropic),
+        ["v1", "responses"] => Route::Chat(Form::Responses),
+        ["api", "generate" | "embed" | "embeddings" | "tags" | "ps" | "show" | "version"]
+        | ["v1", "completions" | "embeddings" | "models"]
         | ["v1", "messages", "count_tokens"]
         | ["v1", "images", "generations" | "edits"]
         // The name of a model may contain slashes.
@@ -56,23 +71,27 @@ mod tests {
     fn every_spelling_of_a_route_is_that_route() {
         let open = [
             "/api/generate",
-            "/api/chat",
             "/api/embed",
             "/api/embeddings",
             "/api/tags",
             "/api/ps",
             "/api/show",
             "/api/version",
-            "/v1/chat/completions",
             "/v1/completions",
             "/v1/embeddings",
             "/v1/models",
             "/v1/models/a%2Fb:1",
-            "/v1/responses",
-            "/v1/messages",
             "/v1/messages/count_tokens",
-            "//api//chat/",
-            "/api/%63hat",
+            "//api//embed/",
+            "/api/%65mbed",
+        ];
+        let chats = [
+            ("/api/chat", Form::Messages),
+            ("//api//chat/", Form::Messages),
+            ("/api/%63hat", Form::Messages),
+            ("/v1/chat/completions", Form::Messages),
+            ("/v1/messages", Form::Anthropic),
+            ("/v1/responses", Form::Responses),
         ];
         let admin = [
             "/api/pull",
@@ -116,6 +135,9 @@ mod tests {
             for path in paths {
                 assert_eq!(classify(path), route, "{path}");
             }
+        }
+        for (path, form) in chats {
+            assert_eq!(classify(path), Route::Chat(form), "{path}");
         }
     }
 

@@ -18,10 +18,13 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     UPGRADE,
 ];
 
+/// Asks for what the memory knows of a repository; in the answer it says what was added.
+pub(super) const MEMORY: HeaderName = HeaderName::from_static("x-ai-relay-memory");
+
 /// What speaks to us and not to Ollama: the caller's credentials, and what only this hop can answer. Ollama refuses a
 /// foreign `Host` or `Origin`.
-const OURS: [HeaderName; 6] =
-    [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key"), HOST, ORIGIN, EXPECT];
+const OURS: [HeaderName; 7] =
+    [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key"), HOST, ORIGIN, EXPECT, MEMORY];
 
 /// The headers of a request, as Ollama may see them.
 pub(super) fn outbound(headers: &HeaderMap) -> HeaderMap {
@@ -68,6 +71,7 @@ mod tests {
             ("authorization", "Bearer t"),
             ("cookie", "a=b"),
             ("x-api-key", "k"),
+            ("x-ai-relay-memory", "o/r"),
             ("webhook-id", "1"),
             ("webhook-signature", "v1,x"),
             ("connection", "close, X-Private , bad name"),

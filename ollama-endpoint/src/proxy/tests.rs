@@ -1,5 +1,9 @@
 //! The proxy between two plain sockets: the tests decide every byte on both sides and wait for nothing but bytes.
 
+mod memory;
+mod numbers;
+mod queue;
+
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -37,6 +41,15 @@ impl Peer {
         }
     }
 
+    /// So many bytes. Panics if the connection ends before.
+    async fn exactly(&mut self, length: usize) -> String {
+        while self.unread.len() < length {
+            assert_ne!(self.stream.read_buf(&mut self.unread).await.unwrap(), 0, "ended too early");
+        }
+        let rest = self.unread.split_off(length);
+        String::from_utf8(std::mem::replace(&mut self.unread, rest)).unwrap()
+    }
+
     /// Everything until the other side closes, in order or not.
     async fn rest(mut self) -> String {
         let _ = self.stream.read_to_end(&mut self.unread).await;
@@ -47,6 +60,7 @@ impl Peer {
 struct Fixture {
     ollama: TcpListener,
     proxy: SocketAddr,
+    inner: Arc<Proxy>,
     stop: CancellationToken,
 }
 
@@ -58,12 +72,15 @@ impl Drop for Fixture {
 
 fn limits() -> Limits {
     let minute = Duration::from_secs(60);
-    Limits { concurrency: 4, waiting: 4, wait: minute, idle: minute, admin: false }
+    Limits { concurrency: 4, waiting: 4, wait: minute, idle: minute, admin: false, memory_tokens: 500 }
 }
 
-async fn serve(ollama: SocketAddr, limits: Limits) -> (SocketAddr, CancellationToken) {
-    let proxy = Proxy::new(&format!("http://{ollama}").parse().unwrap(), limits);
-    let router = Router::new().fallback(handle).with_state(Arc::new(proxy));
+fn proxy(ollama: SocketAddr, limits: Limits) -> Proxy {
+    Proxy::new(&format!("http://{ollama}").parse().unwrap(), limits)
+}
+
+async fn serve(proxy: Arc<Proxy>) -> (SocketAddr, CancellationToken) {
+    let router = Router::new().fallback(handle).with_state(proxy);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
@@ -73,9 +90,14 @@ async fn serve(ollama: SocketAddr, limits: Limits) -> (SocketAddr, CancellationT
 
 impl Fixture {
     async fn new(limits: Limits) -> Self {
+        Self::with(limits, |proxy| proxy).await
+    }
+
+    async fn with(limits: Limits, change: impl FnOnce(Proxy) -> Proxy) -> Self {
         let ollama = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (proxy, stop) = serve(ollama.local_addr().unwrap(), limits).await;
-        Self { ollama, proxy, stop }
+        let inner = Arc::new(change(proxy(ollama.local_addr().unwrap(), limits)));
+        let (proxy, stop) = serve(Arc::clone(&inner)).await;
+        Self { ollama, proxy, inner, stop }
     }
 
     async fn caller(&self, request: &str) -> Peer {
@@ -161,7 +183,7 @@ async fn path_query_status_and_headers_pass_exactly_and_credentials_do_not() {
         .caller(
             "GET /v1/models/a%2Fb?x=%2f~+&&y=%C3%A9 HTTP/1.1\r\nhost: relay.example\r\norigin: https://e.example\r\n\
              authorization: Bearer secret\r\nwebhook-signature: v1,secret\r\ncookie: secret\r\naccept: */*\r\n\
-             connection: x-hop\r\nx-hop: secret\r\n\r\n",
+             connection: x-hop\r\nx-hop: secret\r\nx-api-key: secret\r\n\r\n",
         )
         .await;
     let mut ollama = fixture.ollama().await;
@@ -213,12 +235,66 @@ async fn guarded_and_unknown_routes_are_refused_in_ollamas_shape() {
 #[tokio::test]
 async fn ollama_away_says_how_to_start_it() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let (proxy, _stop) = serve(gone, limits()).await;
+    let (proxy, _stop) = serve(Arc::new(proxy(gone, limits()))).await;
+    for (path, shape) in [
+        ("/api/chat", "{\"error\":\"Ollama does not answer"),
+        ("/v1/chat/completions", "{\"error\":{\"message\":\"Ollama does not answer"),
+        (
+            "/v1/messages",
+            "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Ollama does not answer",
+        ),
+    ] {
+        let mut caller = Peer::new(TcpStream::connect(proxy).await.unwrap());
+        caller.send(&CHAT.replace("/api/chat", path)).await;
+        let answer = caller.until("}").await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 5\r\n"), "{answer}");
+        assert!(answer.contains(shape) && answer.contains("ollama serve"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_ollama_that_accepts_no_connection_is_away_within_seconds() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let address = full.local_addr().unwrap();
+    let mut held = Vec::new();
+    while let Ok(connected) =
+        tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await
+    {
+        held.push(connected.unwrap());
+        assert!(held.len() < 100, "its backlog has no end");
+    }
+    let (proxy, _stop) = serve(Arc::new(proxy(address, limits()))).await;
     let mut caller = Peer::new(TcpStream::connect(proxy).await.unwrap());
     caller.send(CHAT).await;
+    tokio::time::pause();
+    let asked = tokio::time::Instant::now();
     let answer = caller.until("}").await;
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 5\r\n"), "{answer}");
-    assert!(answer.contains("ollama serve"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("ollama serve"), "{answer}");
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn a_cold_model_may_take_an_hour_and_each_chunk_nearly_as_long_as_the_limit() {
+    let fixture = Fixture::new(limits()).await;
+    let mut caller = fixture.caller(CHAT).await;
+    let mut ollama = fixture.ollama().await;
+    ollama.until("\r\n\r\n{}").await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3_600)).await;
+    tokio::time::resume();
+    ollama.send(STREAM).await;
+    caller.until("\r\n\r\n").await;
+    for _ in 0..3 {
+        tokio::time::pause();
+        tokio::time::advance(limits().idle - Duration::from_secs(1)).await;
+        tokio::time::resume();
+        ollama.send("1\r\na\r\n").await;
+        caller.until("1\r\na\r\n").await;
+    }
+    ollama.send("0\r\n\r\n").await;
+    caller.until("0\r\n\r\n").await;
 }
 
 #[tokio::test]
@@ -279,24 +355,4 @@ async fn a_caller_who_stops_reading_frees_the_slot_for_the_next() {
     ollama.send("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n1").await;
     next.until("\r\n\r\n1").await;
     drop(idle);
-}
-
-#[tokio::test]
-async fn one_runs_one_waits_and_the_third_is_told_to_come_again() {
-    let fixture = Fixture::new(Limits { concurrency: 1, waiting: 1, ..limits() }).await;
-    let mut first = fixture.caller(CHAT).await;
-    let mut ollama = fixture.ollama().await;
-    ollama.until("\r\n\r\n{}").await;
-    let mut others = [fixture.caller(CHAT).await, fixture.caller(CHAT).await];
-    // Whichever of the two came second is refused while the other waits.
-    let (refused, at) = {
-        let [a, b] = &mut others;
-        tokio::select! { answer = a.until("}") => (answer, 0), answer = b.until("}") => (answer, 1) }
-    };
-    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1\r\n"), "{refused}");
-    ollama.send("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n1").await;
-    first.until("\r\n\r\n1").await;
-    ollama.until("\r\n\r\n{}").await;
-    ollama.send("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n2").await;
-    others[1 - at].until("\r\n\r\n2").await;
 }

@@ -40,7 +40,14 @@ fn config(directory: &tempfile::TempDir, ollama: &StandIn) -> Config {
         chat_model: "llama3.2".into(),
         embed_model: "nomic-embed-text".into(),
         refine: config::Refine::Off,
-        proxy: proxy::Limits { concurrency: 4, waiting: 4, wait: minute, idle: minute, admin: false },
+        proxy: proxy::Limits {
+            concurrency: 4,
+            waiting: 4,
+            wait: minute,
+            idle: minute,
+            admin: false,
+            memory_tokens: 1000,
+        },
         proxy_auth: ProxyAuth::Required,
         server: Default::default(),
     }
