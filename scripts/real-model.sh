@@ -62,7 +62,7 @@ stamp=$ENVIRONMENT/installed
 # An environment knows its own path, so it is of no use at another.
 wanted="$ENVIRONMENT $MODEL $(cat "$SOURCES/requirements.txt" "$SOURCES/to_gguf.py" | cksum)"
 [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || [ -e "$FELL_BACK" ] || exit 0
-say "installing the embedding model and the official Python clients (about 25 s, 500 MB)"
+say "installing the embedding model and the official Python clients (about 25 s, 420 MB)"
 python=$(find_python) || { install_python && python=$(find_python); } || fall_back "there is no Python of at least 3.10 with venv"
 install_packages "$python" || fall_back "pip could not install $SOURCES/requirements.txt and $MODEL"
 make_model || fall_back "$SOURCES/to_gguf.py could not convert the model"
