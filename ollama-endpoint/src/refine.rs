@@ -129,7 +129,9 @@ pub async fn run(
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = desk.backlog.written() => {}
-                    () = tokio::time::sleep(again.map_or(IDLE, |_| SHORTEST_PAUSE)) => desk.at.not_behind(again.unwrap_or(0)),
+                    () = tokio::time::sleep(again.map_or(IDLE, |_| SHORTEST_PAUSE)) => {
+                        desk.at.not_unasked_behind(again.unwrap_or(0));
+                    }
                 }
             }
             Err(error) => {
@@ -170,9 +172,14 @@ struct Places {
 impl Places {
     /// Goes back to `position` where it is further.
     fn not_behind(&mut self, position: i64) {
-        for place in [&mut self.refined, &mut self.ruled, &mut self.judged] {
-            *place = position.min(*place);
-        }
+        self.ruled = position.min(self.ruled);
+        self.not_unasked_behind(position);
+    }
+
+    /// The same, where a model is asked: what it could not be asked before it may be asked now. Rules stay as they are.
+    fn not_unasked_behind(&mut self, position: i64) {
+        self.refined = position.min(self.refined);
+        self.judged = position.min(self.judged);
     }
 }
 
@@ -262,9 +269,9 @@ impl Desk {
             let judgement = match (by_rule, chat) {
                 (Some(relation), _) => Judgement { relation, by: RULE.to_owned() },
                 (None, _) if similarity.is_some_and(|similarity| similarity < NEAR) => continue,
-                (None, Some(chat)) => self.judge(chat, older, newer).await?,
-                // It is left for the model, unless there will be none.
-                (None, None) => {
+                (None, Some(chat)) if similarity.is_some() => self.judge(chat, older, newer).await?,
+                // It is left for the model, unless there will be none; and until its vector tells what lies near.
+                (None, _) => {
                     compared = if self.chat.is_some() { Compared::Open } else { compared };
                     continue;
                 }

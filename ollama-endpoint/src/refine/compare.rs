@@ -55,7 +55,7 @@ pub fn comparable(older: &Draft, newer: &Draft) -> bool {
 /// and numbers.
 pub fn by_rule(older: &Draft, newer: &Draft) -> Option<Relation> {
     let same = plain(&older.text) == plain(&newer.text) && names(older) == names(newer);
-    same.then_some(Relation::Same)
+    same.then(|| if may_stand_for(older, newer) { Relation::Same } else { Relation::Different })
 }
 
 /// What to ask a model about the two.
@@ -89,7 +89,10 @@ pub fn accept(older: &Draft, newer: &Draft, answer: Value) -> Result<Relation, S
     let holds = match relation {
         Relation::Same => {
             let decides_the_same = wording::decisive(&older.text) == wording::decisive(&newer.text);
-            wording::in_common(&said, &says) >= SAME && decides_the_same && names(older) == names(newer)
+            wording::in_common(&said, &says) >= SAME
+                && decides_the_same
+                && names(older) == names(newer)
+                && may_stand_for(older, newer)
         }
         Relation::Contradicts => {
             // One of them may say more than the other.
@@ -103,8 +106,16 @@ pub fn accept(older: &Draft, newer: &Draft, answer: Value) -> Result<Relation, S
 
 /// Whether `newer` is later and its author is trusted as far; an agent of ours of which nobody told is a member.
 pub fn may_replace(older: &Draft, newer: &Draft) -> bool {
-    let trust = |draft: &Draft| draft.source.trust.unwrap_or(Trust::Member);
     newer.created_at > older.created_at && trust(newer) >= trust(older)
+}
+
+/// Whether `older` may be told instead of `newer`: what a member says is not told in the words of a stranger.
+fn may_stand_for(older: &Draft, newer: &Draft) -> bool {
+    trust(older) >= trust(newer)
+}
+
+fn trust(draft: &Draft) -> Trust {
+    draft.source.trust.unwrap_or(Trust::Member)
 }
 
 /// The words without what a sentence is punctuated with. Signs within a word stay: `C++` is not `C`, nor 1.5 15.

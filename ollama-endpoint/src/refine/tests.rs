@@ -315,10 +315,9 @@ async fn rules_come_first_and_the_model_is_asked_about_near_ones_alone() {
     scribe.inner.lock().unwrap().compared.clear();
     scribe.inner.lock().unwrap().judged.clear();
     work(&mut desk(&scribe, chat(&scripted))).await.unwrap();
-    let judged =
-        [("m1".to_owned(), Relation::Contradicts, by.clone()), ("m3".to_owned(), Relation::Different, by)];
-    assert_eq!((scribe.relations(), scripted.requests().len()), (judged.to_vec(), 2));
-    assert_eq!(scribe.compared(), ["m9"]);
+    let judged = [("m1".to_owned(), Relation::Contradicts, by)];
+    assert_eq!((scribe.relations(), scripted.requests().len()), (judged.to_vec(), 1));
+    assert!(scribe.compared().is_empty(), "how near m3 lies is not known yet");
 }
 
 #[tokio::test]
