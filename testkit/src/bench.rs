@@ -1,17 +1,18 @@
-//! Measures the relay against what else receives webhooks, on one machine and with one load generator, and how a review
-//! gets on between its event, the model and GitHub.
+//! Measures the relay against what else receives webhooks, on one machine and with one load generator, how a review gets
+//! on between its event, the model and GitHub, and how well and how fast the memory is found.
 //!
 //! The generator runs on one thread of its own and speaks HTTP/1.1 over plain TCP, so that what is measured is the
 //! server. `scripts/bench.sh` installs the others and calls this.
 
 mod distinct;
+mod footprint;
 mod ingest;
 mod journey;
 mod load;
 mod machine;
-mod memory;
 mod payload;
 mod process;
+mod recall;
 mod report;
 mod review;
 mod servers;
@@ -24,7 +25,9 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
-use self::{ingest::Ingest, journey::Journey, memory::Memory, report::Goal, review::Review};
+use self::{
+    footprint::Footprint, ingest::Ingest, journey::Journey, recall::Recall, report::Goal, review::Review,
+};
 
 /// The hook's secret of every server that is measured.
 const WEBHOOK_SECRET: &str = "a-webhook-secret-for-the-benchmark";
@@ -47,8 +50,10 @@ enum What {
     Ingest(Ingest),
     /// Time from a webhook to its hand-over through a real SSH tunnel, and how fast a backlog drains through it.
     Journey(Journey),
-    /// Memory and start time, with nothing and with much in the queue.
-    Memory(Memory),
+    /// Resident memory and start time of the relay, with nothing and with much in the queue.
+    Footprint(Footprint),
+    /// What the memory finds of a corpus with known answers, and how fast it reads and writes at up to 300,000 memories.
+    Memory(Recall),
     /// Time from an event to the model and from the model to the posted review, and GitHub calls of a review.
     Review(Review),
     /// A short round of everything, to see that it runs; its numbers mean nothing.
@@ -125,12 +130,25 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     match &args.what {
         Some(What::Ingest(ingest)) => tell(setup, [ingest.run(setup)]),
         Some(What::Journey(journey)) => tell(setup, [journey.run(setup)]),
-        Some(What::Memory(memory)) => tell(setup, [memory.run(setup)]),
+        Some(What::Footprint(footprint)) => tell(setup, [footprint.run(setup)]),
+        Some(What::Memory(recall)) => tell(setup, [recall.run(setup)]),
         Some(What::Review(review)) => tell(setup, [review.run(setup)]),
-        Some(What::Quick) => {
-            all(setup, &Ingest::quick(), &Journey::quick(), &Memory::quick(), &Review::quick())
-        }
-        None => all(setup, &Ingest::default(), &Journey::default(), &Memory::default(), &Review::default()),
+        Some(What::Quick) => all(
+            setup,
+            &Ingest::quick(),
+            &Journey::quick(),
+            &Footprint::quick(),
+            &Recall::quick(),
+            &Review::quick(),
+        ),
+        None => all(
+            setup,
+            &Ingest::default(),
+            &Journey::default(),
+            &Footprint::default(),
+            &Recall::default(),
+            &Review::default(),
+        ),
     }
 }
 
@@ -138,11 +156,17 @@ fn all(
     setup: &Setup,
     ingest: &Ingest,
     journey: &Journey,
-    memory: &Memory,
+    footprint: &Footprint,
+    recall: &Recall,
     review: &Review,
 ) -> anyhow::Result<()> {
-    let parts: [&dyn Fn() -> anyhow::Result<Part>; 4] =
-        [&|| ingest.run(setup), &|| journey.run(setup), &|| memory.run(setup), &|| review.run(setup)];
+    let parts: [&dyn Fn() -> anyhow::Result<Part>; 5] = [
+        &|| ingest.run(setup),
+        &|| journey.run(setup),
+        &|| footprint.run(setup),
+        &|| recall.run(setup),
+        &|| review.run(setup),
+    ];
     tell(setup, parts.into_iter().map(|part| part()))
 }
 
