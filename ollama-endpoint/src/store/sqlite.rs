@@ -2,8 +2,11 @@
 //! never waits for a write.
 
 mod embedded;
+mod forget;
 mod index;
 mod read;
+mod rebuild;
+mod record;
 mod refined;
 mod search;
 mod stale;
@@ -228,7 +231,7 @@ impl Store for SqliteStore {
     }
 
     async fn forget(&self, ids: Vec<String>, audit: Audit) -> Result<Vec<Stored>, StoreError> {
-        self.commit(move |transaction| write::forget(transaction, &ids, &audit, Timestamp::now())).await
+        self.commit(move |transaction| forget::forget(transaction, &ids, &audit, Timestamp::now())).await
     }
 
     async fn unembedded(&self, model: String, after: i64, limit: usize) -> Result<Vec<Stored>, StoreError> {
