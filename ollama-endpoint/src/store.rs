@@ -238,6 +238,12 @@ pub enum StoreError {
         /// The back end's own error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Another process works on it.
+    #[error("the memory at {0} is in use by a running ollama-endpoint; stop that one first")]
+    InUse(String),
+    /// It cannot be done with this file.
+    #[error("{0}")]
+    Unfit(String),
     /// The back end refused.
     #[error("the memory's store failed: {0}")]
     Backend(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -63,7 +63,7 @@ CREATE TABLE memories (
     event          TEXT,
     url            TEXT,
     pull_request   INTEGER,
-    trust          INTEGER,                 -- 0 a fork, 1 a member, 2 a maintainer; absent: nobody told
+    trust          INTEGER,                 -- 0 a fork, 1 a member, 2 a maintainer; absent: nobody told. Of who said it first
     model          TEXT,
     prompt_version TEXT,
     thread         TEXT,                    -- what it tells the state of; the latest of a thread supersedes the others
@@ -96,6 +96,7 @@ CREATE INDEX memories_stale ON memories (stale) WHERE stale > 0;
 CREATE TABLE confirmations (
     memory_seq INTEGER NOT NULL REFERENCES memories (seq) ON DELETE CASCADE,
     delivery   TEXT    NOT NULL,
+    trust      INTEGER,                     -- as that of a memory
     PRIMARY KEY (memory_seq, delivery)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX confirmations_delivery ON confirmations (delivery);

@@ -1,7 +1,9 @@
 //! The store in SQLite: plain synchronous SQL on threads of its own, one that writes and some that read, so that a search
 //! never waits for a write.
 
+mod check;
 mod embedded;
+mod files;
 mod forget;
 mod index;
 mod read;
@@ -14,6 +16,7 @@ mod upgrade;
 mod write;
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,6 +26,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
+pub use self::check::{Checked, check};
+pub use self::files::{Held, back_up, reindex, restore};
 use self::search::Reader;
 use super::thread::{Grouped, Thread};
 use super::vectors::{Change, Vectors};
@@ -49,6 +54,7 @@ pub struct SqliteStore {
     readers: Arc<[Thread<Reader>]>,
     turn: Arc<AtomicUsize>,
     vectors: Arc<RwLock<Vectors>>,
+    _lock: Arc<File>,
 }
 
 /// The connection that writes, in groups.
@@ -86,12 +92,10 @@ impl SqliteStore {
     /// Opens the file at `path`, creating it if there is none, and loads the vectors.
     ///
     /// # Errors
-    /// If the file cannot be opened, is no SQLite file, or was written by a newer build.
+    /// If the file cannot be opened, is no SQLite file, was written by a newer build, or another process works on it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
-            path: path.display().to_string(),
-            source,
-        };
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| files::unopened(path, error);
+        let lock = files::lock(path)?;
         let mut connection = open_writer(path).map_err(|error| failed(error.into()))?;
         let found = upgrade::upgrade(&mut connection).map_err(|error| failed(error.into()))?;
         if found > upgrade::SCHEMA {
@@ -110,6 +114,7 @@ impl SqliteStore {
             readers,
             turn: Arc::default(),
             vectors: Arc::new(RwLock::new(vectors)),
+            _lock: Arc::new(lock),
         })
     }
 

@@ -5,6 +5,7 @@ use super::*;
 use crate::distil::{Touch, Touched};
 use crate::words::asked;
 
+pub(crate) mod history;
 mod standing;
 
 use self::standing::refined;

@@ -110,6 +110,11 @@ pub(super) fn keep(
     Ok(((), changes))
 }
 
+/// Whether a vector has norm 1, as far as such numbers can tell.
+pub(super) fn is_unit(vector: &[f32]) -> bool {
+    (dot(vector, vector).sqrt() - 1.0).abs() < 1e-3
+}
+
 /// What tells one text from another, to know which one a vector is of.
 pub(super) fn words(text: &str) -> i64 {
     let digest = Sha256::digest(text.as_bytes());

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::read;
 use super::write::{self, Gone};
-use super::{read, record, stale};
 use crate::store::vectors::Change;
 use crate::store::{Audit, Stored};
 
@@ -26,8 +26,7 @@ pub(super) fn forget(
         wanted.extend(deliveries.iter().map(|delivery| write::memory_id(delivery)));
         deliveries.push(memory.delivery.clone());
         for delivery in &deliveries {
-            record::strip(transaction, delivery)?;
-            stale::untouch(transaction, delivery)?;
+            write::withdraw(transaction, delivery)?;
         }
         write::delete(transaction, &id, &mut gone)?;
         note(transaction, &id, &memory.delivery, &memory.draft.repository, audit, now)?;

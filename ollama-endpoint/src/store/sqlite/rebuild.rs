@@ -32,8 +32,8 @@ pub(super) fn replay(source: &Connection, table: &str, target: &Connection) -> r
     // The former schema had an empty body for what was forgotten.
     let lines = format!("SELECT seq, id, digest, received_at, nullif(body, x'') FROM {table} ORDER BY seq");
     let mut lines = source.prepare(&lines)?;
-    let mut append = target
-        .prepare("INSERT INTO records (seq, id, digest, received_at, body) VALUES (?, ?, ?, ?, ?)")?;
+    let mut append =
+        target.prepare("INSERT INTO records (seq, id, digest, received_at, body) VALUES (?, ?, ?, ?, ?)")?;
     let mut rows = lines.query([])?;
     while let Some(row) = rows.next()? {
         insert_as_is(row, 5, &mut append)?;
@@ -66,6 +66,9 @@ fn insert_as_is(row: &Row<'_>, columns: usize, insert: &mut Statement<'_>) -> ru
     Ok(())
 }
 
-pub(super) fn column<T: rusqlite::types::FromSql>(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<T>> {
+pub(super) fn column<T: rusqlite::types::FromSql>(
+    connection: &Connection,
+    sql: &str,
+) -> rusqlite::Result<Vec<T>> {
     connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
 }

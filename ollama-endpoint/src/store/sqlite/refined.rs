@@ -28,10 +28,12 @@ pub(super) fn keep(
             (None, None, Some(reason), model, prompt_version)
         }
     };
+    // A text that could be used is not lost to one that cannot.
+    let instead = if text.is_some() { "REPLACE" } else { "IGNORE" };
     transaction
-        .prepare_cached(
-            "INSERT OR REPLACE INTO derivations (memory_id, kind, text, reason, model, prompt_version) VALUES (?, ?, ?, ?, ?, ?)",
-        )?
+        .prepare_cached(&format!(
+            "INSERT OR {instead} INTO derivations (memory_id, kind, text, reason, model, prompt_version) VALUES (?, ?, ?, ?, ?, ?)"
+        ))?
         .execute(params![id, kind, text, reason, model, prompt_version])?;
     Ok((true, apply(transaction, id)?))
 }
@@ -126,7 +128,8 @@ fn regroup(transaction: &Connection, mut positions: BTreeSet<i64>) -> rusqlite::
         "UPDATE memories SET merged_into = ?2, version = version + 1 WHERE seq = ?1 AND merged_into IS NOT ?2",
     )?;
     while let Some(position) = positions.first().copied() {
-        let same: Vec<i64> = root.query_map([position], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let same: Vec<i64> =
+            root.query_map([position], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         let first = same.first().copied();
         for position in same {
             merge.execute(params![position, first.filter(|first| *first != position)])?;

@@ -16,7 +16,7 @@ const MOST_TOUCHES: i64 = 200;
 const REVERTED: u8 = 3;
 
 /// The most memories that one push is held against, the latest first.
-const MOST_MEMORIES: i64 = 2_000;
+pub(super) const MOST_MEMORIES: i64 = 2_000;
 
 /// The name of a file in `mentions` and `touches`; no commit's name begins like that.
 pub(super) fn path_name(path: &str) -> String {

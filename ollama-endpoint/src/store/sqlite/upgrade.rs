@@ -16,7 +16,6 @@ const FROM_2: &str = "
     DROP TABLE memories_fts; DROP TABLE vectors; DROP TABLE rejections; DROP TABLE memories;
     ALTER TABLE records RENAME TO records_2;";
 
-
 /// Brings the schema up to date and answers the version found, which may be newer than [`SCHEMA`].
 pub(super) fn upgrade(connection: &mut Connection) -> rusqlite::Result<u32> {
     let transaction = connection.transaction()?;

@@ -94,7 +94,7 @@ fn take_back(transaction: &Connection, draft: &Draft, gone: &mut Gone) -> rusqli
         .query_map(params![draft.repository, url, event, draft.kind], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (id, delivery) in said {
-        record::strip(transaction, &delivery)?;
+        withdraw(transaction, &delivery)?;
         delete(transaction, &id, gone)?;
     }
     Ok(())
@@ -117,9 +117,10 @@ fn keep(transaction: &Connection, id: String, delivery: &str, draft: &Draft) -> 
     if draft.indexed
         && let Some(kept) = taken_back(transaction, draft)?
     {
-        record::strip(transaction, delivery)?;
+        withdraw(transaction, delivery)?;
         return Ok(kept);
     }
+    confirms_nothing(transaction, delivery)?;
     let content = content(draft);
     let said = transaction
         .prepare_cached("SELECT seq, id, indexed FROM memories WHERE repository = ? AND digest = ?")?
@@ -138,15 +139,27 @@ fn keep(transaction: &Connection, id: String, delivery: &str, draft: &Draft) -> 
     Ok(Kept { id: first, known: true, indexed })
 }
 
-/// Another delivery has said the same. What somebody of the project says gains by that, whoever said it first.
+/// Another delivery has said the same.
 fn confirm(transaction: &Connection, position: i64, delivery: &str, draft: &Draft) -> rusqlite::Result<()> {
     transaction
-        .prepare_cached("INSERT OR IGNORE INTO confirmations (memory_seq, delivery) VALUES (?, ?)")?
-        .execute(params![position, delivery])?;
-    transaction
-        .prepare_cached("UPDATE memories SET trust = max(trust, coalesce(?, trust)) WHERE seq = ?")?
-        .execute(params![draft.source.trust.map(rank), position])?;
+        .prepare_cached(
+            "INSERT OR REPLACE INTO confirmations (memory_seq, delivery, trust) VALUES (?, ?, ?)",
+        )?
+        .execute(params![position, delivery, draft.source.trust.map(rank)])?;
     Ok(())
+}
+
+/// A delivery says one thing: what it said before it says no more.
+fn confirms_nothing(transaction: &Connection, delivery: &str) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM confirmations WHERE delivery = ?")?.execute([delivery])?;
+    Ok(())
+}
+
+/// Takes the words of a delivery out of the record, and all that they did but the memory itself.
+pub(super) fn withdraw(transaction: &Connection, delivery: &str) -> rusqlite::Result<()> {
+    record::strip(transaction, delivery)?;
+    confirms_nothing(transaction, delivery)?;
+    stale::untouch(transaction, delivery)
 }
 
 fn insert(
