@@ -3,8 +3,10 @@
 
 mod check;
 mod embedded;
+mod export;
 mod files;
 mod forget;
+mod import;
 mod index;
 mod read;
 mod rebuild;
@@ -23,12 +25,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::mpsc;
 
 pub use self::check::{Checked, check};
 pub use self::files::{Held, back_up, reindex, restore};
 use self::search::Reader;
+use super::portable::{Imported, Line};
 use super::thread::{Grouped, Thread};
 use super::vectors::{Change, Vectors};
 use super::{
@@ -54,6 +59,7 @@ pub struct SqliteStore {
     readers: Arc<[Thread<Reader>]>,
     turn: Arc<AtomicUsize>,
     vectors: Arc<RwLock<Vectors>>,
+    path: Arc<Path>,
     _lock: Arc<File>,
 }
 
@@ -114,6 +120,7 @@ impl SqliteStore {
             readers,
             turn: Arc::default(),
             vectors: Arc::new(RwLock::new(vectors)),
+            path: path.into(),
             _lock: Arc::new(lock),
         })
     }
@@ -297,6 +304,17 @@ impl Store for SqliteStore {
             Ok(((), Vec::new()))
         })
         .await
+    }
+
+    async fn export(
+        &self,
+        repository: Option<String>,
+    ) -> Result<mpsc::Receiver<Result<Bytes, StoreError>>, StoreError> {
+        export::start(&self.path, repository)
+    }
+
+    async fn import(&self, lines: Vec<Line>) -> Result<Imported, StoreError> {
+        self.commit(move |transaction| import::import(transaction, &lines)).await
     }
 
     async fn counts(&self, model: String) -> Result<Counts, StoreError> {

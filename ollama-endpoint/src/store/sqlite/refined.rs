@@ -219,3 +219,12 @@ pub(super) fn number(relation: Relation) -> u8 {
         Relation::Contradicts => 2,
     }
 }
+
+/// The relation that a number stands for.
+pub(super) fn relation(number: u8) -> Relation {
+    match number {
+        0 => Relation::Different,
+        1 => Relation::Same,
+        _ => Relation::Contradicts,
+    }
+}

@@ -21,7 +21,7 @@ fn path(directory: &TempDir) -> std::path::PathBuf {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
     #[test]
     fn whatever_happens_the_memory_is_what_its_record_makes(steps in history::steps()) {
         let directory = lived(&steps);
