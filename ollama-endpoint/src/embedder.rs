@@ -102,8 +102,9 @@ async fn embed_some(memory: &Memory, ollama: &Ollama, after: i64) -> Result<Opti
     if memory.take_doubt() && forgot_outgrown(memory, ollama).await? {
         return Ok(Some(0));
     }
+    let after = if memory.take_changed() { 0 } else { after };
     let backlog = memory.unembedded(after, BATCH).await?;
-    if backlog.is_empty() && memory.unembedded(0, 1).await?.is_empty() {
+    if backlog.is_empty() && memory.has_other_models().await? && memory.unembedded(0, 1).await?.is_empty() {
         memory.retire_other_models().await?;
     }
     // Halves that are still to be done: a batch that is refused is split until the culprit is alone.

@@ -23,6 +23,7 @@ pub mod ollama;
 pub mod refine;
 
 mod recall;
+mod transfer;
 
 mod mcp;
 

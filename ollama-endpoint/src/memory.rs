@@ -7,6 +7,7 @@ mod forget;
 mod search;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,7 @@ pub use self::brief::Brief;
 pub use self::forget::Selection;
 pub use self::search::Question;
 pub(crate) use self::search::standing;
+pub use self::transfer::{ImportError, Importing};
 use crate::distil::{self, Distilled};
 use crate::ollama::Ollama;
 use crate::store::{Counts, Embedding, Record, Store, StoreError, Stored, VectorModel};
@@ -62,6 +64,8 @@ pub struct Memory {
     woken: Woken,
     /// Whether a question's vector was of another length than the memories'.
     doubted: Arc<AtomicBool>,
+    /// Whether a memory that was embedded may say something else now.
+    changed: Arc<AtomicBool>,
 }
 
 /// Those who have work when something was written.
@@ -80,7 +84,7 @@ impl std::fmt::Debug for Memory {
 impl Memory {
     /// A memory kept in `store` that embeds with `ollama`.
     pub fn new(store: Arc<dyn Store>, ollama: Ollama) -> Self {
-        Self { store, ollama, woken: Woken::default(), doubted: Arc::default() }
+        Self { store, ollama, woken: Woken::default(), doubted: Arc::default(), changed: Arc::default() }
     }
 
     /// Records what was received under `delivery` and makes a memory of it. The same call again changes nothing.
@@ -164,6 +168,23 @@ impl Memory {
     /// Whether a question since the last call could not be compared with the memories.
     pub(crate) fn take_doubt(&self) -> bool {
         self.doubted.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a memory that was embedded may say something else since the last call.
+    pub(crate) fn take_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Lets the embedder look at all memories again.
+    fn note_changed(&self) {
+        self.changed.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Whether there are vectors of other models than the one that embeds.
+    pub(crate) async fn has_other_models(&self) -> Result<bool, StoreError> {
+        let models = self.store.vector_models().await?;
+        Ok(models.iter().any(|model| model.model != self.ollama.embed_model()))
     }
 
     /// Keeps what the embedder made of the memories at these positions, in these versions.

@@ -92,7 +92,7 @@ fn question(query: SearchQuery) -> Result<Question, ApiError> {
     Ok(Question { text, filter, limit, mode, explain })
 }
 
-fn given(text: Option<String>) -> Option<String> {
+pub(crate) fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
@@ -242,7 +242,7 @@ pub(crate) async fn forget(
     Ok(Json(json!({"dry_run": dry_run, "count": forgotten.len(), "forgotten": forgotten})))
 }
 
-fn with_token(caller: Caller) -> Result<(), ApiError> {
+pub(crate) fn with_token(caller: Caller) -> Result<(), ApiError> {
     if caller == Caller::Bearer {
         return Ok(());
     }
@@ -290,7 +290,7 @@ fn unknown() -> ApiError {
     ApiError::not_found("there is no memory with this id")
 }
 
-fn unreadable(error: StoreError) -> ApiError {
+pub(crate) fn unreadable(error: StoreError) -> ApiError {
     let message = "the memory cannot be read or written; the log has the cause";
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_failed", message).with_source(error)
 }

@@ -10,7 +10,7 @@ use shared::error::ApiError;
 use shared::outcome::{Feed, FeedQuery};
 
 use crate::config::ProxyAuth;
-use crate::{Service, health, mcp, proxy, recall, receive};
+use crate::{Service, health, mcp, proxy, recall, receive, transfer};
 
 /// All routes. Anyone may ask how the service is; everything else wants a signature or the token.
 pub(crate) fn routes(service: &Service) -> Router {
@@ -26,6 +26,8 @@ pub(crate) fn routes(service: &Service) -> Router {
         .route("/memory/search", get(recall::search))
         .route("/memory/briefing", get(recall::briefing))
         .route("/memory/forget", post(recall::forget))
+        .route("/memory/export", get(transfer::export))
+        .route("/memory/import", post(transfer::import))
         .route("/memory/stats", get(recall::stats))
         .route("/memory/{id}", get(recall::get).delete(recall::delete))
         .route("/outcomes", get(outcomes))

@@ -2,9 +2,10 @@
 //!
 //! Records are what was sent, append-only; memories, full-text index and vectors are derived from them.
 
+pub mod portable;
 pub mod sqlite;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod thread;
 mod vectors;
 
@@ -15,7 +16,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::memory::Source;
+use tokio::sync::mpsc;
 
+use self::portable::{Imported, Line};
 use crate::distil::{Distilled, Draft};
 use crate::rank::Candidate;
 use crate::staleness::Stale;
@@ -164,7 +167,7 @@ pub struct Judgement {
 }
 
 /// What a memory says beside an older one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Relation {
     /// Another thing.
@@ -238,6 +241,12 @@ pub enum StoreError {
         /// The back end's own error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Another process works on it.
+    #[error("the memory at {0} is in use by a running ollama-endpoint; stop that one first")]
+    InUse(String),
+    /// It cannot be done with this file.
+    #[error("{0}")]
+    Unfit(String),
     /// The back end refused.
     #[error("the memory's store failed: {0}")]
     Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -331,6 +340,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Notes that a memory has been compared with all that lie near it.
     async fn set_compared(&self, id: String) -> Result<(), StoreError>;
+
+    /// Everything as lines of [`portable`], in pieces, as it is at this moment; of one repository if given. An error breaks
+    /// it off.
+    async fn export(
+        &self,
+        repository: Option<String>,
+    ) -> Result<mpsc::Receiver<Result<Bytes, StoreError>>, StoreError>;
+
+    /// Takes lines in, all or nothing. What is there already stays as it is.
+    async fn import(&self, lines: Vec<Line>) -> Result<Imported, StoreError>;
 
     /// How much there is, vectors counted for `model`.
     async fn counts(&self, model: String) -> Result<Counts, StoreError>;

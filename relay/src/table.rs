@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use shared::terminal::printable;
 
 use crate::view::{DeliveryView, LaneView, TargetView};
 
@@ -138,11 +139,6 @@ fn since(start: Timestamp, at: Timestamp) -> String {
         7_200_000..172_800_000 => format!("{hours} h {} min", minutes % 60),
         _ => format!("{} d {} h", hours / 24, hours % 24),
     }
-}
-
-/// Titles and errors hold what strangers wrote: nothing in them may steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

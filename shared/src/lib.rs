@@ -16,4 +16,5 @@ pub mod health;
 pub mod server;
 pub mod service;
 pub mod telemetry;
+pub mod terminal;
 pub mod trace;

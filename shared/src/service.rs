@@ -1,6 +1,6 @@
 //! How a service is run: the verbs that all three binaries have, signals, and how a failed start is told.
 
-use std::{net::IpAddr, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use tokio::{
@@ -55,13 +55,7 @@ pub async fn side_verb(verb: &Verb, service: &ServiceArgs, settings: &[Setting])
 
 /// Asks `GET /health` of the service that these settings describe.
 async fn healthcheck(service: &ServiceArgs) -> anyhow::Result<()> {
-    let host = match service.listen {
-        IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
-        IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-        IpAddr::V4(ip) => ip.to_string(),
-    };
-    let url = format!("http://{host}:{}/health", service.port);
+    let url = format!("{}/health", service.own_url());
     let response = client::http(Some(Duration::from_secs(5)))?.get(&url).send().await;
     let response = response.with_context(|| format!("nothing answers at {url}; is the service running?"))?;
     let failed = !response.status().is_success();

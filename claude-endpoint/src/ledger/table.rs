@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::Date;
 use serde::Serialize;
 
+use shared::terminal::{aligned, printable};
+
 use super::{Entry, Sum, day};
 
 /// Sums of some days, the newest first.
@@ -60,7 +62,7 @@ impl Summary {
         if self.days.is_empty() {
             return "no questions\n".to_owned();
         }
-        let mut rows = vec![HEAD.map(str::to_owned)];
+        let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
         for Day { day, total, repositories } in &self.days {
             rows.push(row(&day.to_string(), "all", "", "", total));
             for Repository { repository, total, reviews } in repositories {
@@ -71,7 +73,7 @@ impl Summary {
             }
         }
         rows.push(row("all", "all", "", "", &self.total));
-        aligned(&rows)
+        aligned(&rows, TEXTS)
     }
 }
 
@@ -98,15 +100,14 @@ fn total(sums: impl Iterator<Item = Sum>) -> Sum {
     })
 }
 
-const COLUMNS: usize = 9;
-const HEAD: [&str; COLUMNS] =
+const HEAD: [&str; 9] =
     ["DAY", "REPOSITORY", "REVIEW", "DELIVERY", "QUESTIONS", "INPUT", "CACHED", "OUTPUT", "COST"];
 /// The columns after these are numbers, which stand at the right.
 const TEXTS: usize = 4;
 
-fn row(day: &str, repository: &str, subject: &str, delivery: &str, sum: &Sum) -> [String; COLUMNS] {
+fn row(day: &str, repository: &str, subject: &str, delivery: &str, sum: &Sum) -> Vec<String> {
     let Sum { questions, usage, cost_usd, .. } = sum;
-    [
+    vec![
         day.to_owned(),
         printable(repository),
         printable(subject),
@@ -117,25 +118,6 @@ fn row(day: &str, repository: &str, subject: &str, delivery: &str, sum: &Sum) ->
         usage.output_tokens.to_string(),
         format!("${cost_usd:.4}"),
     ]
-}
-
-fn aligned(rows: &[[String; COLUMNS]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; COLUMNS] = std::array::from_fn(width);
-    let cell = |(column, (text, width)): (usize, (&String, usize))| match column < TEXTS {
-        true => format!("{text:<width$}"),
-        false => format!("{text:>width$}"),
-    };
-    let line = |row: &[String; COLUMNS]| {
-        let cells: Vec<String> = row.iter().zip(widths).enumerate().map(cell).collect();
-        format!("{}\n", cells.join("  "))
-    };
-    rows.iter().map(line).collect()
-}
-
-/// Names come from outside: nothing in them may steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

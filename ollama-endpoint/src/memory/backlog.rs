@@ -23,7 +23,7 @@ impl Backlog for Memory {
 
     async fn keep_refined(&self, id: &str, version: u32, refined: Refined) -> Result<bool, StoreError> {
         let kept = self.store.keep_refined(id.to_owned(), version, refined).await?;
-        self.wake();
+        self.note_changed();
         Ok(kept)
     }
 

@@ -3,7 +3,8 @@
 -- Four tables are the record: `records`, `derivations`, `judgements` and `audit`. All others are made of them, by what
 -- `write.rs`, `refined.rs` and `stale.rs` do with each in turn, and can be made again (`rebuild.rs`).
 
--- What was sent. Append-only; forgetting takes the body, and leaves the line so that its delivery does not come again.
+-- What was sent. Append-only; forgetting and taking back take the body, and leave the line so that its delivery does not
+-- come again.
 CREATE TABLE records (
     seq         INTEGER PRIMARY KEY,
     id          TEXT    NOT NULL,           -- delivery id or idempotency key
@@ -31,6 +32,7 @@ CREATE TABLE judgements (
     judge    TEXT    NOT NULL,              -- model and prompt version, or `rule`
     PRIMARY KEY (newer, older)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX judgements_older ON judgements (older, relation);
 
 -- What was forgotten, when, and on whose word; nothing of what it said.
 CREATE TABLE audit (
@@ -42,6 +44,7 @@ CREATE TABLE audit (
     who        TEXT    NOT NULL,
     reason     TEXT    NOT NULL
 ) STRICT;
+CREATE INDEX audit_memory ON audit (memory_id);
 
 CREATE TABLE memories (
     -- Never used twice: the embedder remembers how far it has come.
@@ -60,7 +63,7 @@ CREATE TABLE memories (
     event          TEXT,
     url            TEXT,
     pull_request   INTEGER,
-    trust          INTEGER,                 -- 0 a fork, 1 a member, 2 a maintainer; absent: nobody told
+    trust          INTEGER,                 -- 0 a fork, 1 a member, 2 a maintainer; absent: nobody told. Of who said it first
     model          TEXT,
     prompt_version TEXT,
     thread         TEXT,                    -- what it tells the state of; the latest of a thread supersedes the others
@@ -93,8 +96,10 @@ CREATE INDEX memories_stale ON memories (stale) WHERE stale > 0;
 CREATE TABLE confirmations (
     memory_seq INTEGER NOT NULL REFERENCES memories (seq) ON DELETE CASCADE,
     delivery   TEXT    NOT NULL,
+    trust      INTEGER,                     -- as that of a memory
     PRIMARY KEY (memory_seq, delivery)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX confirmations_delivery ON confirmations (delivery);
 
 -- What memories speak of: files (`/` and the path) and commits (their first seven digits).
 CREATE TABLE mentions (
@@ -114,8 +119,10 @@ CREATE TABLE touches (
     commit_id    TEXT    NOT NULL,
     at           INTEGER NOT NULL,
     pull_request INTEGER,
-    PRIMARY KEY (repository, name, what, commit_id, subject)
+    record       INTEGER NOT NULL,          -- records.seq of the first line of its delivery
+    PRIMARY KEY (repository, name, what, commit_id, subject, record)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX touches_record ON touches (record);
 CREATE INDEX touches_reverted ON touches (repository, substr(commit_id, 1, 7)) WHERE what = 3;
 
 -- Of words as words.rs makes them, so the tokenizer has nothing to do but to split at blanks. `place` is a word for the
@@ -134,6 +141,7 @@ CREATE TABLE vectors (
     memory_seq INTEGER NOT NULL REFERENCES memories (seq) ON DELETE CASCADE,
     model      TEXT    NOT NULL,
     dimensions INTEGER NOT NULL,
+    words      INTEGER NOT NULL,            -- the first eight bytes of the SHA-256 of the text that it is of
     vector     BLOB    NOT NULL,            -- f32, little endian, norm 1
     UNIQUE (memory_seq, model)
 ) STRICT;

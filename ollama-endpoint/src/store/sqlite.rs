@@ -1,9 +1,16 @@
 //! The store in SQLite: plain synchronous SQL on threads of its own, one that writes and some that read, so that a search
 //! never waits for a write.
 
+mod check;
 mod embedded;
+mod export;
+mod files;
+mod forget;
+mod import;
 mod index;
 mod read;
+mod rebuild;
+mod record;
 mod refined;
 mod search;
 mod stale;
@@ -11,16 +18,22 @@ mod upgrade;
 mod write;
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::mpsc;
 
+pub use self::check::{Checked, check};
+pub use self::files::{Held, back_up, reindex, restore};
 use self::search::Reader;
+use super::portable::{Imported, Line};
 use super::thread::{Grouped, Thread};
 use super::vectors::{Change, Vectors};
 use super::{
@@ -46,6 +59,8 @@ pub struct SqliteStore {
     readers: Arc<[Thread<Reader>]>,
     turn: Arc<AtomicUsize>,
     vectors: Arc<RwLock<Vectors>>,
+    path: Arc<Path>,
+    _lock: Arc<File>,
 }
 
 /// The connection that writes, in groups.
@@ -83,12 +98,10 @@ impl SqliteStore {
     /// Opens the file at `path`, creating it if there is none, and loads the vectors.
     ///
     /// # Errors
-    /// If the file cannot be opened, is no SQLite file, or was written by a newer build.
+    /// If the file cannot be opened, is no SQLite file, was written by a newer build, or another process works on it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
-            path: path.display().to_string(),
-            source,
-        };
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| files::unopened(path, error);
+        let lock = files::lock(path)?;
         let mut connection = open_writer(path).map_err(|error| failed(error.into()))?;
         let found = upgrade::upgrade(&mut connection).map_err(|error| failed(error.into()))?;
         if found > upgrade::SCHEMA {
@@ -107,6 +120,8 @@ impl SqliteStore {
             readers,
             turn: Arc::default(),
             vectors: Arc::new(RwLock::new(vectors)),
+            path: path.into(),
+            _lock: Arc::new(lock),
         })
     }
 
@@ -228,7 +243,7 @@ impl Store for SqliteStore {
     }
 
     async fn forget(&self, ids: Vec<String>, audit: Audit) -> Result<Vec<Stored>, StoreError> {
-        self.commit(move |transaction| write::forget(transaction, &ids, &audit, Timestamp::now())).await
+        self.commit(move |transaction| forget::forget(transaction, &ids, &audit, Timestamp::now())).await
     }
 
     async fn unembedded(&self, model: String, after: i64, limit: usize) -> Result<Vec<Stored>, StoreError> {
@@ -289,6 +304,17 @@ impl Store for SqliteStore {
             Ok(((), Vec::new()))
         })
         .await
+    }
+
+    async fn export(
+        &self,
+        repository: Option<String>,
+    ) -> Result<mpsc::Receiver<Result<Bytes, StoreError>>, StoreError> {
+        export::start(&self.path, repository)
+    }
+
+    async fn import(&self, lines: Vec<Line>) -> Result<Imported, StoreError> {
+        self.commit(move |transaction| import::import(transaction, &lines)).await
     }
 
     async fn counts(&self, model: String) -> Result<Counts, StoreError> {

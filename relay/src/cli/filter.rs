@@ -1,7 +1,8 @@
 //! Which deliveries are meant.
 
 use clap::Args;
-use jiff::{Span, SpanRelativeTo, Timestamp};
+use jiff::Timestamp;
+use shared::terminal::time;
 use url::Url;
 
 /// See the module.
@@ -20,7 +21,7 @@ pub(crate) struct FilterArgs {
     #[arg(long)]
     pub(super) event: Option<String>,
     /// What arrived since: a time ago, such as 90m, 2h or 3d, or a time in RFC 3339
-    #[arg(long, value_parser = since)]
+    #[arg(long, value_parser = time)]
     pub(super) since: Option<Timestamp>,
 }
 
@@ -43,45 +44,6 @@ impl FilterArgs {
         ];
         for (name, value) in values {
             url.query_pairs_mut().extend_pairs(value.as_ref().map(|value| (name, value)));
-        }
-    }
-}
-
-fn since(text: &str) -> Result<Timestamp, String> {
-    before(Timestamp::now(), text).ok_or_else(|| {
-        "give a time ago, such as 90m, 2h or 3d, or a time such as 2026-11-22T10:00:00Z".to_owned()
-    })
-}
-
-/// A day is 24 hours.
-fn before(now: Timestamp, text: &str) -> Option<Timestamp> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Some(time);
-    }
-    let span: Span = text.parse().ok()?;
-    let ago = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-    now.checked_sub(ago.abs()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_given_as_a_distance_or_as_itself() {
-        let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-        for (text, time) in [
-            ("2h", "2026-11-22T08:00:00Z"),
-            ("90m", "2026-11-22T08:30:00Z"),
-            ("3d", "2026-11-19T10:00:00Z"),
-            ("1w", "2026-11-15T10:00:00Z"),
-            ("1h 30m", "2026-11-22T08:30:00Z"),
-            ("2026-11-22T09:59:00+01:00", "2026-11-22T08:59:00Z"),
-        ] {
-            assert_eq!(before(now, text), time.parse().ok(), "{text}");
-        }
-        for wrong in ["", "2", "yesterday", "2026-11-22", "1y 3x", "99999999999d"] {
-            assert_eq!(before(now, wrong), None, "{wrong}");
         }
     }
 }

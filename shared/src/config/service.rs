@@ -62,6 +62,17 @@ impl ServiceArgs {
         SocketAddr::new(self.listen, self.port)
     }
 
+    /// Where the service is found from this machine, without a slash at the end.
+    pub fn own_url(&self) -> String {
+        let host = match self.listen {
+            IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+            IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+            IpAddr::V4(ip) => ip.to_string(),
+        };
+        format!("http://{host}:{}", self.port)
+    }
+
     /// The queue's URL.
     pub fn queue_url(&self) -> String {
         let default = || format!("sqlite://{}", self.data_dir.join("queue.db").display());

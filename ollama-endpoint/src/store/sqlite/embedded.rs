@@ -1,6 +1,7 @@
 //! The statements about vectors.
 
 use rusqlite::{Connection, OptionalExtension, params};
+use sha2::{Digest, Sha256};
 
 use super::read::{STORED, rows, stored};
 use super::search::candidate_at;
@@ -84,16 +85,16 @@ pub(super) fn keep(
 ) -> rusqlite::Result<((), Vec<Change>)> {
     let mut changes = Vec::new();
     for (position, version, embedding) in embeddings {
-        let repository = transaction
-            .prepare_cached("SELECT repository FROM memories WHERE seq = ? AND version = ?")?
-            .query_row(params![position, version], |row| row.get(0))
+        let memory = transaction
+            .prepare_cached("SELECT repository, text FROM memories WHERE seq = ? AND version = ?")?
+            .query_row(params![position, version], |row| Ok((row.get(0)?, words(row.get_ref(1)?.as_str()?))))
             .optional()?;
-        let Some(repository) = repository else { continue };
+        let Some((repository, words)) = memory else { continue };
         match embedding {
             Embedding::Vector(vector) => {
                 transaction
-                    .prepare_cached("INSERT OR REPLACE INTO vectors (memory_seq, model, dimensions, vector) VALUES (?, ?, ?, ?)")?
-                    .execute(params![position, model, rows(vector.len()), to_bytes(&vector)])?;
+                    .prepare_cached("INSERT OR REPLACE INTO vectors (memory_seq, model, dimensions, words, vector) VALUES (?, ?, ?, ?, ?)")?
+                    .execute(params![position, model, rows(vector.len()), words, to_bytes(&vector)])?;
                 let entry = Entry { row: transaction.last_insert_rowid(), position };
                 changes.push(Change::Added { model: model.to_owned(), repository, entry, vector });
             }
@@ -107,6 +108,17 @@ pub(super) fn keep(
         }
     }
     Ok(((), changes))
+}
+
+/// Whether a vector has norm 1, as far as such numbers can tell.
+pub(super) fn is_unit(vector: &[f32]) -> bool {
+    (dot(vector, vector).sqrt() - 1.0).abs() < 1e-3
+}
+
+/// What tells one text from another, to know which one a vector is of.
+pub(super) fn words(text: &str) -> i64 {
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().take(8).fold(0, |number, byte| number << 8 | i64::from(*byte))
 }
 
 pub(super) fn forget(transaction: &Connection, model: String) -> rusqlite::Result<((), Vec<Change>)> {

@@ -113,9 +113,10 @@ pub(super) fn counts(connection: &Connection, model: &str) -> rusqlite::Result<C
     Ok(counts)
 }
 
-/// The columns that [`stored`] reads.
+/// The columns that [`stored`] reads. What somebody of the project says gains by that, whoever said it first.
 pub(super) const STORED: &str = "m.id, m.seq, m.version, m.delivery, m.repository, m.kind, m.text, m.created_at, m.indexed, \
-    m.agent, m.author, m.branch, m.event, m.url, m.pull_request, m.trust, m.model, m.prompt_version, m.commits, m.paths, \
+    m.agent, m.author, m.branch, m.event, m.url, m.pull_request, \
+    max(m.trust, coalesce((SELECT max(c.trust) FROM confirmations c WHERE c.memory_seq = m.seq), m.trust)), m.model, m.prompt_version, m.commits, m.paths, \
     m.template, m.stale, m.stale_reason, \
     (SELECT s.id FROM memories s WHERE s.seq = m.superseded_by), \
     (SELECT s.id FROM memories s WHERE s.seq = m.merged_into), \

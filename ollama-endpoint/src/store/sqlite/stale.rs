@@ -1,7 +1,7 @@
 //! What pushes did to the code that memories speak of. A memory may come before or after the push that makes it stale, so
 //! both look for the other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, params};
 
@@ -16,7 +16,7 @@ const MOST_TOUCHES: i64 = 200;
 const REVERTED: u8 = 3;
 
 /// The most memories that one push is held against, the latest first.
-const MOST_MEMORIES: i64 = 2_000;
+pub(super) const MOST_MEMORIES: i64 = 2_000;
 
 /// The name of a file in `mentions` and `touches`; no commit's name begins like that.
 pub(super) fn path_name(path: &str) -> String {
@@ -29,18 +29,28 @@ pub(super) fn commit_name(commit: &str) -> String {
 }
 
 /// Keeps what a push did, and marks the memories that speak of it.
-pub(super) fn touch(transaction: &Connection, repository: &str, touches: &[Touch]) -> rusqlite::Result<()> {
+pub(super) fn touch(
+    transaction: &Connection,
+    delivery: &str,
+    repository: &str,
+    touches: &[Touch],
+) -> rusqlite::Result<()> {
+    if touches.is_empty() {
+        return Ok(());
+    }
+    let record = first_line(transaction, delivery)?;
     let mut touched = Vec::new();
     for touch in touches {
         let (names, subject, what) = named(&touch.what);
         for name in names {
             transaction
                 .prepare_cached(
-                    "INSERT OR IGNORE INTO touches (repository, name, subject, what, commit_id, at, pull_request)
-                     VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR IGNORE INTO touches (repository, name, subject, what, commit_id, at, pull_request, record)
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 )?
                 .execute(params![
-                    repository, name, subject, what, touch.commit, touch.at.as_microsecond(), touch.pull_request
+                    repository, name, subject, what, touch.commit, touch.at.as_microsecond(), touch.pull_request,
+                    record
                 ])?;
             touched.push(name);
         }
@@ -50,6 +60,35 @@ pub(super) fn touch(transaction: &Connection, repository: &str, touches: &[Touch
     spoken_of(transaction, repository, touched)?
         .into_iter()
         .try_for_each(|position| judge(transaction, position))
+}
+
+/// Forgets what a delivery's push did.
+pub(super) fn untouch(transaction: &Connection, delivery: &str) -> rusqlite::Result<()> {
+    let Some(record) = first_line(transaction, delivery)? else { return Ok(()) };
+    let mut touched: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut statement = transaction
+        .prepare_cached("DELETE FROM touches WHERE record = ? RETURNING repository, name, what, commit_id")?;
+    let mut rows = statement.query([record])?;
+    while let Some(row) = rows.next()? {
+        let names = touched.entry(row.get(0)?).or_default();
+        names.push(row.get(1)?);
+        if row.get::<_, u8>(2)? == REVERTED {
+            names.push(commit_name(row.get_ref(3)?.as_str()?));
+        }
+    }
+    for (repository, names) in touched {
+        for position in spoken_of(transaction, &repository, names)? {
+            judge(transaction, position)?;
+        }
+    }
+    Ok(())
+}
+
+/// By which the touches of a delivery are known.
+fn first_line(transaction: &Connection, delivery: &str) -> rusqlite::Result<Option<i64>> {
+    transaction
+        .prepare_cached("SELECT min(seq) FROM records WHERE id = ?")?
+        .query_row([delivery], |row| row.get(0))
 }
 
 /// The memories that speak of any of these names, or of a commit that one of them took back.
@@ -88,9 +127,9 @@ pub(super) fn judge(transaction: &Connection, position: i64) -> rusqlite::Result
                 SELECT t.* FROM mentions m JOIN touches t ON t.repository = m.repository AND t.name = m.name
                 WHERE m.memory_seq = ?1)
              SELECT subject, what, commit_id, at, pull_request FROM (
-                SELECT * FROM direct UNION
-                SELECT t.* FROM direct d JOIN touches t ON d.what = 3 AND t.repository = d.repository
-                    AND t.name = lower(substr(d.commit_id, 1, 7)))
+                SELECT subject, what, commit_id, at, pull_request FROM direct UNION
+                SELECT t.subject, t.what, t.commit_id, t.at, t.pull_request FROM direct d JOIN touches t
+                    ON d.what = 3 AND t.repository = d.repository AND t.name = lower(substr(d.commit_id, 1, 7)))
              WHERE at > ?2 ORDER BY at DESC, commit_id, subject LIMIT ?3",
         )?
         .query_map(params![position, memory.draft.created_at.as_microsecond(), MOST_TOUCHES], |row| {

@@ -1,30 +1,48 @@
 //! What is recorded, and the memory made of it, each within the transaction of its caller.
 
-use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 use sha2::{Digest, Sha256};
 
-use super::index;
 use super::read::rank;
-use super::{refined, stale};
+use super::{index, record, refined, stale};
 use crate::distil::{Distilled, Draft, LOCAL_PREFIX, RETRACTION};
 use crate::store::vectors::Change;
-use crate::store::{Audit, Kept, Record, Stored};
+use crate::store::{Kept, Record};
 
-/// Appends the record, and makes its memory.
+/// What went when memories were deleted, and whose words they also were.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    pub(super) changes: Vec<Change>,
+    confirmers: Vec<String>,
+}
+
+/// Appends the record, and makes its memory; one that is there already has its memory.
 pub(super) fn append(
     transaction: &Connection,
-    record: &Record,
+    sent: &Record,
     distilled: &Distilled,
 ) -> rusqlite::Result<(Kept, Vec<Change>)> {
-    let body = zstd::encode_all(record.body.as_ref(), zstd::DEFAULT_COMPRESSION_LEVEL)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    transaction
+    let is_new = record::append(transaction, &sent.id, sent.received_at.as_microsecond(), &sent.body)?;
+    if is_new {
+        return make(transaction, &sent.id, distilled);
+    }
+    Ok((kept(transaction, &sent.id)?, Vec::new()))
+}
+
+/// What became of a delivery that was recorded before.
+fn kept(transaction: &Connection, delivery: &str) -> rusqlite::Result<Kept> {
+    let id = memory_id(delivery);
+    let found = transaction
         .prepare_cached(
-            "INSERT INTO records (id, digest, received_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (id, digest) DO NOTHING",
+            "SELECT id, 0, indexed FROM memories WHERE id = ?1 UNION ALL
+             SELECT m.id, 1, m.indexed FROM confirmations c JOIN memories m ON m.seq = c.memory_seq WHERE c.delivery = ?2
+             LIMIT 1",
         )?
-        .execute(params![record.id, digest(&[&record.body]), record.received_at.as_microsecond(), body])?;
-    make(transaction, &record.id, distilled)
+        .query_row([id.as_str(), delivery], |row| {
+            Ok(Kept { id: row.get(0)?, known: row.get(1)?, indexed: row.get(2)? })
+        })
+        .optional()?;
+    Ok(found.unwrap_or(Kept { id, known: true, indexed: false }))
 }
 
 /// Makes the memory of a record that is there.
@@ -34,37 +52,52 @@ pub(super) fn make(
     distilled: &Distilled,
 ) -> rusqlite::Result<(Kept, Vec<Change>)> {
     let id = memory_id(delivery);
-    let forgotten = transaction
-        .prepare_cached("SELECT 1 FROM records WHERE id = ? AND body IS NULL")?
-        .exists([delivery])?;
-    if forgotten {
+    if record::is_forgotten(transaction, delivery)? {
         return Ok((Kept { id, known: true, indexed: false }, Vec::new()));
     }
     let draft = &distilled.draft;
-    let mut changes = replace_other_words(transaction, &id, draft)?;
-    changes.extend(take_back(transaction, draft)?);
-    stale::touch(transaction, &draft.repository, &distilled.touches)?;
-    Ok((keep(transaction, id, delivery, draft)?, changes))
+    let mut gone = Gone::default();
+    replace_other_words(transaction, &id, draft, &mut gone)?;
+    take_back(transaction, draft, &mut gone)?;
+    stale::touch(transaction, delivery, &draft.repository, &distilled.touches)?;
+    let kept = keep(transaction, id, delivery, draft)?;
+    let Gone { mut changes, confirmers } = gone;
+    // Others have said the same as what went, and say it still.
+    for confirmer in confirmers.iter().filter(|confirmer| *confirmer != delivery) {
+        if let Some(distilled) = record::latest(transaction, confirmer)? {
+            changes.extend(make(transaction, confirmer, &distilled)?.1);
+        }
+    }
+    Ok((kept, changes))
 }
 
 /// Removes what an earlier version of the same delivery said, if this one says something else.
-fn replace_other_words(transaction: &Connection, id: &str, draft: &Draft) -> rusqlite::Result<Vec<Change>> {
+fn replace_other_words(
+    transaction: &Connection,
+    id: &str,
+    draft: &Draft,
+    gone: &mut Gone,
+) -> rusqlite::Result<()> {
     let other = transaction
         .prepare_cached("SELECT 1 FROM memories WHERE id = ? AND NOT (repository = ? AND digest = ?)")?
         .exists(params![id, draft.repository, content(draft)])?;
-    if other { delete_all(transaction, &[id.to_owned()]) } else { Ok(Vec::new()) }
+    if other { delete(transaction, id, gone) } else { Ok(()) }
 }
 
-/// Removes what was said where this draft takes it back.
-fn take_back(transaction: &Connection, draft: &Draft) -> rusqlite::Result<Vec<Change>> {
-    let Some((url, event)) = draft.takes_back() else { return Ok(Vec::new()) };
-    let said: Vec<String> = transaction
+/// Removes what was said where this draft takes it back, its record's words included.
+fn take_back(transaction: &Connection, draft: &Draft, gone: &mut Gone) -> rusqlite::Result<()> {
+    let Some((url, event)) = draft.takes_back() else { return Ok(()) };
+    let said: Vec<(String, String)> = transaction
         .prepare_cached(
-            "SELECT id FROM memories WHERE repository = ? AND url = ? AND event = ? AND kind <> ? ORDER BY seq",
+            "SELECT id, delivery FROM memories WHERE repository = ? AND url = ? AND event = ? AND kind <> ? ORDER BY seq",
         )?
-        .query_map(params![draft.repository, url, event, draft.kind], |row| row.get(0))?
+        .query_map(params![draft.repository, url, event, draft.kind], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    delete_all(transaction, &said)
+    for (id, delivery) in said {
+        withdraw(transaction, &delivery)?;
+        delete(transaction, &id, gone)?;
+    }
+    Ok(())
 }
 
 /// What has taken this draft back before it came.
@@ -84,8 +117,10 @@ fn keep(transaction: &Connection, id: String, delivery: &str, draft: &Draft) -> 
     if draft.indexed
         && let Some(kept) = taken_back(transaction, draft)?
     {
+        withdraw(transaction, delivery)?;
         return Ok(kept);
     }
+    confirms_nothing(transaction, delivery)?;
     let content = content(draft);
     let said = transaction
         .prepare_cached("SELECT seq, id, indexed FROM memories WHERE repository = ? AND digest = ?")?
@@ -104,15 +139,27 @@ fn keep(transaction: &Connection, id: String, delivery: &str, draft: &Draft) -> 
     Ok(Kept { id: first, known: true, indexed })
 }
 
-/// Another delivery has said the same. What somebody of the project says gains by that, whoever said it first.
+/// Another delivery has said the same.
 fn confirm(transaction: &Connection, position: i64, delivery: &str, draft: &Draft) -> rusqlite::Result<()> {
     transaction
-        .prepare_cached("INSERT OR IGNORE INTO confirmations (memory_seq, delivery) VALUES (?, ?)")?
-        .execute(params![position, delivery])?;
-    transaction
-        .prepare_cached("UPDATE memories SET trust = max(trust, coalesce(?, trust)) WHERE seq = ?")?
-        .execute(params![draft.source.trust.map(rank), position])?;
+        .prepare_cached(
+            "INSERT OR REPLACE INTO confirmations (memory_seq, delivery, trust) VALUES (?, ?, ?)",
+        )?
+        .execute(params![position, delivery, draft.source.trust.map(rank)])?;
     Ok(())
+}
+
+/// A delivery says one thing: what it said before it says no more.
+fn confirms_nothing(transaction: &Connection, delivery: &str) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM confirmations WHERE delivery = ?")?.execute([delivery])?;
+    Ok(())
+}
+
+/// Takes the words of a delivery out of the record, and all that they did but the memory itself.
+pub(super) fn withdraw(transaction: &Connection, delivery: &str) -> rusqlite::Result<()> {
+    record::strip(transaction, delivery)?;
+    confirms_nothing(transaction, delivery)?;
+    stale::untouch(transaction, delivery)
 }
 
 fn insert(
@@ -178,18 +225,30 @@ fn thread(draft: &Draft, local: bool) -> Option<String> {
     (draft.indexed && told_again && !local).then(|| format!("{event} {url}"))
 }
 
-pub(super) fn delete_all(transaction: &Connection, ids: &[String]) -> rusqlite::Result<Vec<Change>> {
-    let mut changes = Vec::new();
-    for id in ids {
-        let deleted = transaction
-            .prepare_cached("DELETE FROM memories WHERE id = ? RETURNING seq, repository")?
-            .query_row([id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
-            .optional()?;
-        let Some((position, repository)) = deleted else { continue };
-        refined::unsettle(transaction, position)?;
-        changes.push(Change::Removed { repository, position });
-    }
-    Ok(changes)
+/// Removes a memory and everything derived of it.
+pub(super) fn delete(transaction: &Connection, id: &str, gone: &mut Gone) -> rusqlite::Result<()> {
+    let found = transaction
+        .prepare_cached("SELECT seq, repository FROM memories WHERE id = ?")?
+        .query_row([id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+        .optional()?;
+    let Some((position, repository)) = found else { return Ok(()) };
+    gone.confirmers.extend(confirmers(transaction, position)?);
+    let left = refined::leave(transaction, id, position)?;
+    transaction.prepare_cached("DELETE FROM memories WHERE seq = ?")?.execute([position])?;
+    refined::resettle(transaction, left)?;
+    gone.changes.push(Change::Removed { repository, position });
+    Ok(())
+}
+
+/// The deliveries that said the same as the memory at a position, in the order in which they came.
+pub(super) fn confirmers(transaction: &Connection, position: i64) -> rusqlite::Result<Vec<String>> {
+    transaction
+        .prepare_cached(
+            "SELECT c.delivery FROM confirmations c WHERE c.memory_seq = ?
+             ORDER BY (SELECT min(r.seq) FROM records r WHERE r.id = c.delivery)",
+        )?
+        .query_map([position], |row| row.get(0))?
+        .collect()
 }
 
 /// What makes two drafts of one repository the same. Junk is never the same as what is worth finding: a release is
@@ -217,58 +276,4 @@ pub(super) fn digest(parts: &[&[u8]]) -> [u8; 32] {
 
 fn json(list: &[String]) -> rusqlite::Result<String> {
     serde_json::to_string(list).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-}
-
-/// Removes memories and the words of all records that said them, and leaves an audit line for each.
-pub(super) fn forget(
-    transaction: &Connection,
-    ids: &[String],
-    audit: &Audit,
-    now: Timestamp,
-) -> rusqlite::Result<(Vec<Stored>, Vec<Change>)> {
-    let mut forgotten = Vec::new();
-    let mut changes = Vec::new();
-    for id in ids {
-        // Those that it stands for say the same.
-        let mut merged: Vec<String> = transaction
-            .prepare_cached(
-                "SELECT id FROM memories WHERE merged_into = (SELECT seq FROM memories WHERE id = ?)",
-            )?
-            .query_map([id], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
-        merged.insert(0, id.clone());
-        for id in merged {
-            let Some(memory) = super::read::get(transaction, &id)? else { continue };
-            erase(transaction, &memory, audit, now)?;
-            changes.extend(delete_all(transaction, &[id])?);
-            forgotten.push(memory);
-        }
-    }
-    Ok((forgotten, changes))
-}
-
-fn erase(transaction: &Connection, memory: &Stored, audit: &Audit, now: Timestamp) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached(
-            "UPDATE records SET body = NULL WHERE id = ?1
-             OR id IN (SELECT delivery FROM confirmations WHERE memory_seq = ?2)",
-        )?
-        .execute(params![memory.delivery, memory.position])?;
-    transaction.prepare_cached("DELETE FROM derivations WHERE memory_id = ?")?.execute([&memory.id])?;
-    transaction
-        .prepare_cached("DELETE FROM judgements WHERE newer = ?1 OR older = ?1")?
-        .execute([&memory.id])?;
-    transaction
-        .prepare_cached(
-            "INSERT INTO audit (at, memory_id, delivery, repository, who, reason) VALUES (?, ?, ?, ?, ?, ?)",
-        )?
-        .execute(params![
-            now.as_microsecond(),
-            memory.id,
-            memory.delivery,
-            memory.draft.repository,
-            audit.by,
-            audit.reason
-        ])?;
-    Ok(())
 }

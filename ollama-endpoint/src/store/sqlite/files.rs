@@ -1,0 +1,266 @@
+//! The memory's file as a whole: one process at a time, rebuilt, backed up and brought back.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::rebuild::rebuild;
+use super::{BUSY, check, embedded, upgrade};
+use crate::store::StoreError;
+use crate::store::vectors::from_bytes;
+
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Lines of its record.
+    pub records: u64,
+    /// Memories made of them.
+    pub memories: u64,
+    /// Vectors of them.
+    pub vectors: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A file that is gone when this is.
+#[derive(Debug)]
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Beside `path`, where there is room for another one like it.
+    pub(super) fn beside(path: &Path, what: &str) -> Self {
+        let scratch = Self(with_end(path, &format!(".{what}")));
+        scratch.remove();
+        scratch
+    }
+
+    fn remove(&self) {
+        for end in ["", "-wal", "-shm", "-journal"] {
+            let _ = fs::remove_file(with_end(&self.0, end));
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// The right to be the one process that writes to the memory at `path`, for as long as the file is open.
+///
+/// # Errors
+/// Another one has it, or the file cannot be made.
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
+    let file = File::create(path.with_extension("lock")).map_err(|error| unopened(path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(unopened(path, error)),
+    }
+}
+
+pub(super) fn unopened(
+    path: &Path,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> StoreError {
+    StoreError::Open { path: path.display().to_string(), source: source.into() }
+}
+
+fn failed(error: rusqlite::Error) -> StoreError {
+    StoreError::Backend(error.into())
+}
+
+/// A memory that is there, of the schema of today. A connection that only reads would leave the log behind if it is the
+/// last one.
+pub(super) fn open_present(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        let path = path.display();
+        return Err(StoreError::Unfit(format!("there is no memory at {path}; DATA_DIR says where it is")));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok((connection, version))
+    });
+    let (connection, found) = opened.map_err(|error| unopened(path, error))?;
+    match found {
+        upgrade::SCHEMA => Ok(connection),
+        0 => Err(StoreError::Unfit(format!("{} is no memory", path.display()))),
+        _ if found > upgrade::SCHEMA => Err(StoreError::Newer { found, known: upgrade::SCHEMA }),
+        _ => Err(StoreError::Unfit(format!(
+            "{} is of an earlier version; start the service once, which brings it up to date",
+            path.display()
+        ))),
+    }
+}
+
+/// The memory of the record in `source`, made anew at `path`.
+pub(super) fn rebuilt(source: &Connection, path: &Path) -> Result<Connection, StoreError> {
+    let target = Connection::open(path).map_err(|error| unopened(path, error))?;
+    let settings = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA foreign_keys = ON;
+                    PRAGMA cache_size = -65536";
+    target.set_prepared_statement_cache_capacity(64);
+    target.execute_batch(settings).and_then(|()| rebuild(source, &target)).map_err(failed)?;
+    Ok(target)
+}
+
+/// Makes all that is derived anew of the record. Vectors are kept where the text is the same; the others are made by the
+/// service.
+///
+/// # Errors
+/// The service runs, there is no memory, or it cannot be read or written. The former one is unhurt then.
+pub fn reindex(path: &Path) -> Result<Held, StoreError> {
+    let _lock = lock(path)?;
+    let source = open_present(path)?;
+    let new = Scratch::beside(path, "new");
+    let target = rebuilt(&source, &new.0)?;
+    keep_vectors(&source, &target).map_err(failed)?;
+    close(target)?;
+    // Its log would be taken for the new one's.
+    source.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(failed)?;
+    close(source)?;
+    settle(&new.0, path).map_err(|error| unopened(path, error))?;
+    held(path)
+}
+
+fn close(connection: Connection) -> Result<(), StoreError> {
+    connection.close().map_err(|(_, error)| failed(error))
+}
+
+fn keep_vectors(source: &Connection, target: &Connection) -> rusqlite::Result<()> {
+    target.execute_batch("BEGIN")?;
+    let mut now = target.prepare("SELECT seq, text FROM memories WHERE id = ? AND indexed")?;
+    let mut vector = target.prepare(
+        "INSERT INTO vectors (memory_seq, model, dimensions, words, vector) VALUES (?, ?, ?, ?, ?)",
+    )?;
+    let mut rejection =
+        target.prepare("INSERT INTO rejections (memory_seq, model, reason) VALUES (?, ?, ?)")?;
+    let mut at = |id: &str| {
+        let mut rows = now.query([id])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        Ok::<_, rusqlite::Error>(Some((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+    };
+    let mut vectors = source.prepare(
+        "SELECT m.id, v.model, v.dimensions, v.words, v.vector FROM vectors v JOIN memories m ON m.seq = v.memory_seq
+         ORDER BY v.id",
+    )?;
+    let mut rows = vectors.query([])?;
+    while let Some(row) = rows.next()? {
+        let Some((position, text)) = at(row.get_ref(0)?.as_str()?)? else { continue };
+        let words: i64 = row.get(3)?;
+        let (model, dimensions, bytes): (String, usize, Vec<u8>) = (row.get(1)?, row.get(2)?, row.get(4)?);
+        let numbers = from_bytes(&bytes);
+        if words == embedded::words(&text) && numbers.len() == dimensions && embedded::is_unit(&numbers) {
+            vector.execute(params![position, model, dimensions, words, bytes])?;
+        }
+    }
+    let mut rejections = source.prepare(
+        "SELECT m.id, m.text, r.model, r.reason FROM rejections r JOIN memories m ON m.seq = r.memory_seq",
+    )?;
+    let mut rows = rejections.query([])?;
+    while let Some(row) = rows.next()? {
+        let Some((position, text)) = at(row.get_ref(0)?.as_str()?)? else { continue };
+        if row.get_ref(1)?.as_str()? == text {
+            rejection.execute(params![position, row.get::<_, String>(2)?, row.get::<_, String>(3)?])?;
+        }
+    }
+    target.execute_batch("COMMIT")
+}
+
+/// Copies the memory at `path` to a new file, beside a running service.
+///
+/// # Errors
+/// `to` exists, there is no memory, or it cannot be read or written.
+pub fn back_up(path: &Path, to: &Path) -> Result<Held, StoreError> {
+    if to.exists() {
+        let to = to.display();
+        return Err(StoreError::Unfit(format!("{to} exists already; a backup never overwrites a file")));
+    }
+    let source = open_present(path)?;
+    let unfinished = Scratch::beside(to, "unfinished");
+    // Made first, so that what is written is nobody else's to read from the beginning.
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished.0);
+    made.map_err(|error| unopened(to, error))?;
+    source.execute("VACUUM INTO ?", [unfinished.0.to_string_lossy()]).map_err(failed)?;
+    let held = held(&unfinished.0)?;
+    settle(&unfinished.0, to).map_err(|error| unopened(to, error))?;
+    Ok(held)
+}
+
+/// Puts a backup in the place of the memory at `path`, which is kept aside. Answers what it holds, and where the former one
+/// is.
+///
+/// # Errors
+/// The service runs, the backup is damaged or is not what its own record makes, or a file cannot be written. The former
+/// memory is unhurt then.
+pub fn restore(path: &Path, from: &Path) -> Result<(Held, Option<PathBuf>), StoreError> {
+    let _lock = lock(path)?;
+    if !from.exists() {
+        return Err(StoreError::Unfit(format!("there is no backup at {}", from.display())));
+    }
+    let unfinished = Scratch::beside(path, "restored");
+    fs::copy(from, &unfinished.0).map_err(|error| unopened(path, error))?;
+    let checked = check::check(&unfinished.0)?;
+    if let Some(first) = checked.differences.first() {
+        return Err(StoreError::Unfit(format!(
+            "{} is not whole, so it was not restored: {first}{}",
+            from.display(),
+            if checked.differences.len() > 1 { ", and more" } else { "" }
+        )));
+    }
+    let held = held(&unfinished.0)?;
+    let aside = Timestamp::now().strftime(".replaced-%Y%m%dT%H%M%SZ").to_string();
+    let aside = path.exists().then(|| with_end(path, &aside));
+    if let Some(aside) = &aside {
+        // Together with its log, which belongs to it.
+        for end in ["-wal", "-shm", ""] {
+            let file = with_end(path, end);
+            if file.exists() {
+                fs::rename(&file, with_end(aside, end)).map_err(|error| unopened(path, error))?;
+            }
+        }
+    }
+    settle(&unfinished.0, path).map_err(|error| unopened(path, error))?;
+    Ok((held, aside))
+}
+
+fn held(path: &Path) -> Result<Held, StoreError> {
+    let connection = open_present(path)?;
+    let count = |table: &str| {
+        let sql = format!("SELECT count(*) FROM {table}");
+        connection.query_row(&sql, [], |row| row.get(0)).map_err(failed)
+    };
+    Ok(Held {
+        records: count("records")?,
+        memories: count("memories")?,
+        vectors: count("vectors")?,
+        bytes: fs::metadata(path).map_err(|error| unopened(path, error))?.len(),
+    })
+}
+
+/// On disk under its own name before it is there under the other.
+fn settle(unfinished: &Path, path: &Path) -> io::Result<()> {
+    File::open(unfinished)?.sync_all()?;
+    fs::rename(unfinished, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+impl AsRef<Path> for Scratch {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
