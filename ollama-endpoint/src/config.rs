@@ -13,11 +13,15 @@ use shared::service::Verb;
 use shared::signature::SigningKeys;
 use url::Url;
 
+use crate::cli::Command;
 use crate::proxy;
 
 /// Where this service differs from the others.
 const DEFAULTS: Defaults =
     Defaults { values: &[("port", "8090"), ("data_dir", "./data/ollama-endpoint")], tables: &[] };
+
+/// The memory's file in the data folder.
+const MEMORY: &str = "memory.db";
 
 /// The shared memory of all agents, and the door to Ollama
 #[derive(Debug, Parser)]
@@ -28,7 +32,7 @@ pub struct Cli {
     #[command(flatten)]
     own: OwnArgs,
     #[command(subcommand)]
-    verb: Option<Verb>,
+    pub(crate) command: Option<Command>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -136,8 +140,21 @@ pub fn load(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Loa
 
 impl Cli {
     /// What to do; `None`: serve.
-    pub fn side_verb(&self) -> Option<&Verb> {
-        self.verb.as_ref().filter(|verb| !matches!(verb, Verb::Serve))
+    pub fn verb(&self) -> Option<&Command> {
+        self.command.as_ref().filter(|command| !matches!(command, Command::Service(Verb::Serve)))
+    }
+
+    /// Where the memory is.
+    pub fn memory_path(&self) -> PathBuf {
+        self.service.data_dir.join(MEMORY)
+    }
+
+    /// The bearer token of local agents.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn token(&self) -> anyhow::Result<Option<SecretString>> {
+        secret("MEMORY_TOKEN", self.own.memory_token.as_ref(), self.own.memory_token_file.as_deref())
     }
 
     /// The settings that every service has.
@@ -160,7 +177,7 @@ impl Cli {
             "OLLAMA_URL must be like http://127.0.0.1:11434: Ollama speaks plain HTTP and knows no password"
         );
         ensure!(own.ollama_proxy_concurrency > 0, "OLLAMA_PROXY_CONCURRENCY must be at least 1");
-        let token = secret("MEMORY_TOKEN", own.memory_token.as_ref(), own.memory_token_file.as_deref())?;
+        let token = self.token()?;
         if let Some(token) = &token {
             let length = secrecy::ExposeSecret::expose_secret(token).chars().count();
             ensure!(
@@ -221,7 +238,7 @@ impl Config {
     pub fn memory_path(&self) -> anyhow::Result<PathBuf> {
         std::fs::create_dir_all(&self.data_dir)
             .with_context(|| format!("cannot create DATA_DIR {}", self.data_dir.display()))?;
-        Ok(self.data_dir.join("memory.db"))
+        Ok(self.data_dir.join(MEMORY))
     }
 }
 

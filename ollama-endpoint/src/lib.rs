@@ -5,6 +5,7 @@
 //! words it better and finds out which memories say the same or otherwise. `recall` asks `memory` again, and `briefing`
 //! makes one text of what it finds; `mcp` does all of this for agents. Beside that, `proxy` streams Ollama's own API through.
 
+pub mod cli;
 pub mod config;
 mod routes;
 

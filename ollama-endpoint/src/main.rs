@@ -2,24 +2,30 @@
 
 use std::process::ExitCode;
 
+use ollama_endpoint::cli::{self, Command};
 use ollama_endpoint::{App, config};
 use shared::{service, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service::exit(run().await)
+    run().await.unwrap_or_else(|error| service::exit(Err(error)))
 }
 
-async fn run() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<ExitCode> {
     let loaded = config::load(std::env::args_os())?;
     let settings = loaded.cli.service();
-    if let Some(verb) = loaded.cli.side_verb() {
-        return service::side_verb(verb, settings, &loaded.settings).await;
+    match loaded.cli.verb() {
+        None => {}
+        Some(Command::Service(verb)) => {
+            service::side_verb(verb, settings, &loaded.settings).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Own(command)) => return cli::run(command, &loaded.cli).await,
     }
     telemetry::init(settings.log_format, &settings.rust_log)?;
     let app = App::build(loaded.cli.config()?).await?;
     let listener = service::bind(settings).await?;
     tracing::info!(address = %listener.local_addr()?, "ollama-endpoint listens");
     app.run(listener, service::stop_signal()?).await;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -12,14 +12,19 @@ pub fn printable(text: &str) -> String {
 pub fn aligned(rows: &[Vec<String>], numbers: usize) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (text, width))| match column < numbers {
-            true => format!("{text:<width$}"),
-            false => format!("{text:>width$}"),
-        });
+        let cells =
+            row.iter().zip(&widths).enumerate().map(|(column, (text, width))| match column < numbers {
+                true => format!("{text:<width$}"),
+                false => format!("{text:>width$}"),
+            });
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     rows.iter().map(line).collect()
@@ -51,7 +56,10 @@ mod tests {
 
     #[test]
     fn columns_stand_under_each_other() {
-        let rows = [vec!["a".to_owned(), "é".to_owned(), "1".to_owned()], vec!["bcd".into(), "f".into(), "22".into()]];
+        let rows = [
+            vec!["a".to_owned(), "é".to_owned(), "1".to_owned()],
+            vec!["bcd".into(), "f".into(), "22".into()],
+        ];
         assert_eq!(aligned(&rows, 2), "a    é   1\nbcd  f  22\n");
         assert_eq!(aligned(&rows, 3), "a    é  1\nbcd  f  22\n");
         assert_eq!(printable("a\u{1b}[31m\nb"), "a [31m b");
