@@ -5,14 +5,15 @@
 //! server. `scripts/bench.sh` installs the others and calls this.
 
 mod distinct;
+mod footprint;
 mod ingest;
 mod journey;
 mod load;
 mod machine;
-mod memory;
 mod payload;
 mod process;
 mod proxy;
+mod recall;
 mod report;
 mod review;
 mod servers;
@@ -25,7 +26,10 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
-use self::{ingest::Ingest, journey::Journey, memory::Memory, proxy::Proxy, report::Goal, review::Review};
+use self::{
+    footprint::Footprint, ingest::Ingest, journey::Journey, proxy::Proxy, recall::Recall, report::Goal,
+    review::Review,
+};
 
 /// The hook's secret of every server that is measured.
 const WEBHOOK_SECRET: &str = "a-webhook-secret-for-the-benchmark";
@@ -48,8 +52,10 @@ enum What {
     Ingest(Ingest),
     /// Time from a webhook to its hand-over through a real SSH tunnel, and how fast a backlog drains through it.
     Journey(Journey),
-    /// Memory and start time, with nothing and with much in the queue.
-    Memory(Memory),
+    /// Resident memory and start time of the relay, with nothing and with much in the queue.
+    Footprint(Footprint),
+    /// What the memory finds of a corpus with known answers, and how fast it reads and writes at up to 300,000 memories.
+    Memory(Recall),
     /// Time from an event to the model and from the model to the posted review, and GitHub calls of a review.
     Review(Review),
     /// What the door to Ollama adds to Ollama's own time, beside nginx before the same upstream.
@@ -128,7 +134,8 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     match &args.what {
         Some(What::Ingest(ingest)) => tell(setup, [ingest.run(setup)]),
         Some(What::Journey(journey)) => tell(setup, [journey.run(setup)]),
-        Some(What::Memory(memory)) => tell(setup, [memory.run(setup)]),
+        Some(What::Footprint(footprint)) => tell(setup, [footprint.run(setup)]),
+        Some(What::Memory(recall)) => tell(setup, [recall.run(setup)]),
         Some(What::Review(review)) => tell(setup, [review.run(setup)]),
         Some(What::Proxy(proxy)) => tell(setup, [proxy.run(setup)]),
         Some(What::Quick) => all(
@@ -136,7 +143,8 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
             [
                 &|| Ingest::quick().run(setup),
                 &|| Journey::quick().run(setup),
-                &|| Memory::quick().run(setup),
+                &|| Footprint::quick().run(setup),
+                &|| Recall::quick().run(setup),
                 &|| Review::quick().run(setup),
                 &|| Proxy::quick().run(setup),
             ],
@@ -146,7 +154,8 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
             [
                 &|| Ingest::default().run(setup),
                 &|| Journey::default().run(setup),
-                &|| Memory::default().run(setup),
+                &|| Footprint::default().run(setup),
+                &|| Recall::default().run(setup),
                 &|| Review::default().run(setup),
                 &|| Proxy::default().run(setup),
             ],

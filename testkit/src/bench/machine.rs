@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use hdrhistogram::Histogram;
+use serde::Serialize;
 
 /// `/proc` counts CPU time in these, whatever the kernel's own ticks are (proc(5), USER_HZ).
 const TICKS_PER_SECOND: u64 = 100;
@@ -46,6 +47,30 @@ fn one(pid: u32) -> Cpu {
 /// CPU time of this process.
 pub(super) fn own_cpu() -> Duration {
     one(std::process::id()).own
+}
+
+/// Of a process, in MB of 1,000,000 bytes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Resident {
+    /// All of it that is in memory, mapped files included.
+    pub(super) all: f64,
+    /// What it allocated.
+    pub(super) anonymous: f64,
+}
+
+impl Resident {
+    /// # Errors
+    /// It has ended, or there is no `/proc`.
+    pub(super) fn of(pid: u32) -> anyhow::Result<Self> {
+        let path = format!("/proc/{pid}/status");
+        let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let field = |name: &str| -> anyhow::Result<f64> {
+            let value = status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().nth(0));
+            let kibibytes: f64 = value.with_context(|| format!("{path} has no {name}"))?.parse()?;
+            Ok(kibibytes * 1_024.0 / 1e6)
+        };
+        Ok(Self { all: field("VmRSS:")?, anonymous: field("RssAnon:")? })
+    }
 }
 
 /// One line: processor, cores, and the disk that `folder` is on.

@@ -1,12 +1,10 @@
-//! The relay's memory when nothing happens and when much waits, and how soon it is ready with that.
+//! How much memory the relay takes when nothing happens and when much waits, and how soon it is ready with that.
 
 use std::{
-    fs,
     path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -14,7 +12,8 @@ use serde_json::json;
 use super::{
     Part, Setup,
     distinct::{Distinct, send_all},
-    machine, remove,
+    machine::{self, Resident},
+    remove,
     report::{Bound, Goal, median},
     servers,
 };
@@ -27,32 +26,10 @@ const SETTLE: Duration = Duration::from_secs(3);
 
 /// How much waits.
 #[derive(Debug, Args)]
-pub(super) struct Memory {
+pub(super) struct Footprint {
     /// Events that wait for both targets.
     #[arg(long, default_value_t = Self::default().events)]
     events: u64,
-}
-
-/// Of a process, in MB of 1,000,000 bytes.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Resident {
-    /// All of it that is in memory, mapped files included.
-    all: f64,
-    /// What it allocated.
-    anonymous: f64,
-}
-
-impl Resident {
-    fn of(pid: u32) -> anyhow::Result<Self> {
-        let path = format!("/proc/{pid}/status");
-        let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let field = |name: &str| -> anyhow::Result<f64> {
-            let value = status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().nth(0));
-            let kibibytes: f64 = value.with_context(|| format!("{path} has no {name}"))?.parse()?;
-            Ok(kibibytes * 1_024.0 / 1e6)
-        };
-        Ok(Self { all: field("VmRSS:")?, anonymous: field("RssAnon:")? })
-    }
 }
 
 /// What was seen.
@@ -65,13 +42,13 @@ struct Seen {
     ready: Vec<f64>,
 }
 
-impl Default for Memory {
+impl Default for Footprint {
     fn default() -> Self {
         Self { events: 100_000 }
     }
 }
 
-impl Memory {
+impl Footprint {
     /// Shows that it runs.
     pub(super) fn quick() -> Self {
         Self { events: 1_000 }
@@ -79,8 +56,8 @@ impl Memory {
 
     /// Measures and prints.
     pub(super) fn run(&self, setup: &Setup) -> anyhow::Result<Part> {
-        let folder = setup.folder("memory")?;
-        println!("memory: {} events wait for two targets, {}", self.events, machine::describe(&folder)?);
+        let folder = setup.folder("footprint")?;
+        println!("footprint: {} events wait for two targets, {}", self.events, machine::describe(&folder)?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let seen = runtime.block_on(self.measure(setup, &folder))?;
         remove(&folder)?;
@@ -106,7 +83,7 @@ impl Memory {
             Goal::new(format!("start to ready, {waiting}"), ready, "ms", Bound::AtMost(100.0)),
         ];
         let numbers = json!({"events": self.events, "seen": seen, "goals": goals});
-        Ok(Part { name: "memory", goals, numbers, failure: None })
+        Ok(Part { name: "footprint", goals, numbers, failure: None })
     }
 
     async fn measure(&self, setup: &Setup, folder: &Path) -> anyhow::Result<Seen> {
