@@ -1,5 +1,5 @@
-//! Measures the relay against what else receives webhooks, on one machine and with one load generator, and how a review
-//! gets on between its event, the model and GitHub.
+//! Measures the relay against what else receives webhooks, on one machine and with one load generator, how a review gets
+//! on between its event, the model and GitHub, and how well and how fast the memory is found.
 //!
 //! The generator runs on one thread of its own and speaks HTTP/1.1 over plain TCP, so that what is measured is the
 //! server. `scripts/bench.sh` installs the others and calls this.

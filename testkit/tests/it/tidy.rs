@@ -81,7 +81,11 @@ fn crates_know_only_what_they_may() {
 }
 
 /// What names neither a runtime nor a clock.
+<<<<<<< HEAD
 const PURE: [&str; 81] = [
+=======
+const PURE: [&str; 80] = [
+>>>>>>> de3ccac (bench memory: distinct questions, a goal for hybrid only where vectors know meaning; bench.sh says what its words measure)
     "shared/src/event.rs",
     "shared/src/memory.rs",
     "shared/src/outcome.rs",
@@ -158,11 +162,18 @@ const PURE: [&str; 81] = [
     "ollama-endpoint/src/mcp/answers.rs",
     "ollama-endpoint/src/mcp/arguments.rs",
     "ollama-endpoint/src/mcp/tools.rs",
+<<<<<<< HEAD
     "ollama-endpoint/src/proxy/background.rs",
     "ollama-endpoint/src/proxy/guard.rs",
     "ollama-endpoint/src/proxy/headers.rs",
     "ollama-endpoint/src/proxy/local.rs",
     "ollama-endpoint/src/proxy/tally.rs",
+=======
+    "testkit/src/bench/recall/corpus.rs",
+    "testkit/src/bench/recall/exact.rs",
+    "testkit/src/bench/recall/measure.rs",
+    "testkit/src/bench/recall/texts.rs",
+>>>>>>> de3ccac (bench memory: distinct questions, a goal for hybrid only where vectors know meaning; bench.sh says what its words measure)
 ];
 
 #[test]
