@@ -1,5 +1,5 @@
-//! Which memory comes first: reciprocal rank fusion over the union of two rankings, with mild recency, and less for what
-//! does not hold any more. Pure.
+//! Which memory comes first: reciprocal rank fusion over the union of two rankings, each place weighed by how much it tells,
+//! with mild recency, and less for what does not hold any more. Pure.
 
 use std::collections::HashMap;
 
@@ -39,6 +39,8 @@ pub struct Candidate {
     pub created_at: Timestamp,
     /// How it was found: BM25 (higher is better) or the cosine.
     pub measure: f64,
+    /// How much that tells, from 0 to 1. A question whose words are in no memory finds one by the few that are.
+    pub weight: f64,
     /// How stale it is, if it is.
     pub stale: Option<Level>,
     /// Whether a later memory says otherwise.
@@ -87,7 +89,8 @@ fn ranked(candidate: &Candidate, lexical: Option<Found>, vector: Option<Found>, 
 }
 
 fn found(rank: u32, candidate: &Candidate) -> Found {
-    Found { rank, measure: candidate.measure, contribution: 1.0 / (K + f64::from(rank)) }
+    let Candidate { measure, weight, .. } = *candidate;
+    Found { rank, measure, weight, contribution: weight / (K + f64::from(rank)) }
 }
 
 /// 1 for something said now, falling towards `1 - MAX_AGE_PENALTY`.
@@ -115,7 +118,7 @@ mod tests {
 
     fn at(position: i64, days_ago: i64) -> Candidate {
         let created_at = Timestamp::from_second(NOW - days_ago * 86_400).unwrap();
-        Candidate { position, created_at, measure: 1.0, stale: None, superseded: false }
+        Candidate { position, created_at, measure: 1.0, weight: 1.0, stale: None, superseded: false }
     }
 
     fn positions(ranked: &[Ranked]) -> Vec<i64> {

@@ -171,7 +171,9 @@ pub struct Found {
     pub rank: u32,
     /// What the ranking is by: BM25 (higher is better) or the cosine.
     pub measure: f64,
-    /// What the rank adds to the score: `1 / (60 + rank)`.
+    /// How much that tells, from 0 to 1: of the words, the share of the question's that it has, the rarer ones counting more.
+    pub weight: f64,
+    /// What the rank adds to the score: `weight / (60 + rank)`.
     pub contribution: f64,
 }
 

@@ -43,7 +43,7 @@ impl Reader {
         filter: &Filter,
         limit: usize,
     ) -> rusqlite::Result<Vec<Candidate>> {
-        let words = self.telling(words)?;
+        let (words, all) = self.telling(words)?;
         // In quotes they are words even if they look like operators.
         let any = words
             .iter()
@@ -72,25 +72,30 @@ impl Reader {
         if filter.is_narrow() {
             parameters.extend(bindings(filter));
         }
-        run(&self.connection, &sql, &parameters, |row| candidate(row, row.get(5)?))
+        run(&self.connection, &sql, &parameters, |row| {
+            let measure: f64 = row.get(5)?;
+            candidate(row, measure, share(measure, all))
+        })
     }
 
-    /// The rarest of `words`, as many as the limits on what is ranked allow; one at least.
-    fn telling(&mut self, words: Vec<String>) -> rusqlite::Result<Vec<String>> {
-        let all = self.memories()?;
+    /// The rarest of `words`, as many as the limits on what is ranked allow, one at least; and what BM25 would be for a
+    /// memory that has them all.
+    fn telling(&mut self, words: Vec<String>) -> rusqlite::Result<(Vec<String>, f64)> {
+        let memories = self.memories()?;
         let mut counted = Vec::with_capacity(words.len());
         for word in words {
             counted.push((self.frequency(&word)?, word));
         }
         counted.sort();
-        let most = LEAST_RANKED.max(all / SHARE_RANKED);
+        let all = counted.iter().map(|(frequency, _)| rarity(*frequency, memories)).sum();
+        let most = LEAST_RANKED.max(memories / SHARE_RANKED);
         let mut ranked = 0;
         counted.retain(|(frequency, _)| {
             let fits = ranked == 0 || ranked + frequency <= most;
             ranked += frequency;
             fits
         });
-        Ok(counted.into_iter().map(|(_, word)| word).collect())
+        Ok((counted.into_iter().map(|(_, word)| word).collect(), all))
     }
 
     /// Roughly how many memories there are; what was known of words is forgotten when that has much changed.
@@ -122,6 +127,19 @@ impl Reader {
     }
 }
 
+/// The weight of a word that so many of the memories have, as SQLite's BM25 counts it
+/// (<https://www.sqlite.org/fts5.html#the_bm25_function>).
+fn rarity(frequency: u64, memories: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "counts of memories")]
+    let (has, all) = (frequency as f64, memories.max(frequency) as f64);
+    ((all - has + 0.5) / (has + 0.5)).ln().max(1e-6)
+}
+
+/// The share of a question's words that a memory has, by their weight: BM25 gives a word that is there about its rarity.
+fn share(measure: f64, all: f64) -> f64 {
+    (measure / all.max(1e-6)).clamp(0.0, 1.0)
+}
+
 pub(super) fn recent(
     connection: &Connection,
     filter: &Filter,
@@ -134,7 +152,7 @@ pub(super) fn recent(
     );
     let mut parameters = bindings(filter);
     parameters.push((":limit", Box::new(rows(limit))));
-    run(connection, &sql, &parameters, |row| candidate(row, 0.0))
+    run(connection, &sql, &parameters, |row| candidate(row, 0.0, 1.0))
 }
 
 /// The positions of all memories that pass a filter.
@@ -153,7 +171,7 @@ pub(super) fn candidate_at(
     connection
         .prepare_cached(&format!("SELECT {CANDIDATE} FROM memories m WHERE m.seq = :position"))?
         .query_row(named_params! {":position": position, ":as_of": as_of(filter)}, |row| {
-            candidate(row, measure)
+            candidate(row, measure, 1.0)
         })
         .optional()
 }
@@ -173,13 +191,14 @@ fn run<T>(
 const CANDIDATE: &str = "coalesce(m.merged_into, m.seq), m.created_at, m.stale,
     coalesce(m.superseded_at <= coalesce(:as_of, m.superseded_at), 0), m.seq";
 
-fn candidate(row: &Row<'_>, measure: f64) -> rusqlite::Result<Candidate> {
+fn candidate(row: &Row<'_>, measure: f64, weight: f64) -> rusqlite::Result<Candidate> {
     Ok(Candidate {
         position: row.get(0)?,
         created_at: timestamp(row, 1)?,
         stale: level(row.get(2)?),
         superseded: row.get(3)?,
         measure,
+        weight,
     })
 }
 
