@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use ollama_endpoint::{App, config};
 use shared::{service, telemetry};
 
+/// Every proxied request allocates a hundred times.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     service::exit(run().await)
