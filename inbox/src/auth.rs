@@ -45,7 +45,7 @@ pub enum Caller {
 #[derive(Debug, Clone)]
 pub struct Auth {
     service: &'static str,
-    keys: SigningKeys,
+    keys: Arc<SigningKeys>,
     token: Option<Arc<SecretString>>,
     hint: &'static str,
     memory: BodyMemory,
@@ -71,7 +71,7 @@ impl Auth {
     ) -> Self {
         Self {
             service,
-            keys,
+            keys: Arc::new(keys),
             token: token.map(Arc::new),
             hint,
             memory: BodyMemory::new(MEBIBYTES_FOR_BODIES),

@@ -6,6 +6,10 @@ use ollama_endpoint::cli::{self, Command};
 use ollama_endpoint::{App, config};
 use shared::{service, telemetry};
 
+/// Every proxied request allocates a hundred times.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     run().await.unwrap_or_else(|error| service::exit(Err(error)))

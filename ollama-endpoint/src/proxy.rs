@@ -24,6 +24,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::header::CONTENT_ENCODING;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -37,7 +38,7 @@ use self::body::{Passing, Silence};
 use self::guard::Route;
 use self::headers::MEMORY;
 use self::measured::Measured;
-use self::refusal::Refusal;
+use self::refusal::{Dialect, Refusal};
 pub use self::remembering::Briefer;
 use self::remembering::{Remembering, Wish};
 
@@ -68,8 +69,7 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Proxy {
     client: Client<HttpConnector, Passing<Body>>,
-    /// `http://host:port`, and a path prefix if there is one; without a slash at the end.
-    base: String,
+    base: Uri,
     slots: Arc<Semaphore>,
     places: Semaphore,
     limits: Limits,
@@ -97,7 +97,8 @@ impl Proxy {
             .build(connector);
         Self {
             client,
-            base: base.as_str().trim_end_matches('/').to_owned(),
+            // What is an http URL is a URI; if it were not, no connection could be made.
+            base: base.as_str().parse().unwrap_or_default(),
             slots: Arc::new(Semaphore::new(limits.concurrency)),
             places: Semaphore::new(limits.waiting),
             remembering: Remembering::new(limits.memory_tokens),
@@ -117,12 +118,17 @@ impl Proxy {
         let runs_model = request.method() == Method::POST && route != Route::Admin;
         let mut remembered = None;
         if let Some(wish) = Wish::of(route, request.method(), request.headers())? {
-            let (changed, added) = self.remembering.add(&wish, request).await?;
+            // Boxed, as the wait for a turn: what few requests need is not to be moved with each of them.
+            let (changed, added) = Box::pin(self.remembering.add(&wish, request)).await?;
             (request, remembered) = (changed, Some(added));
         }
         let (parts, body) = request.into_parts();
-        let (slot, body) = self.turn(body).await?;
-        let outbound = self.outbound(&parts, body)?;
+        // It fails as long as anybody waits: a slot that becomes free is the next one's at once.
+        let (slot, body) = match Arc::clone(&self.slots).try_acquire_owned() {
+            Ok(slot) => (slot, body),
+            Err(_) => Box::pin(self.turn(body)).await?,
+        };
+        let outbound = self.outbound(parts, body)?;
         let answer = self.client.request(outbound).await.map_err(|error| self.failed(&error))?;
         let mut response = self.inbound(answer, slot, Asked { at, runs_model });
         if let Some(remembered) = remembered {
@@ -147,25 +153,34 @@ impl Proxy {
     }
 
     /// The same request for Ollama: path and query exactly as they came.
-    fn outbound(&self, parts: &Parts, body: Body) -> Result<http::Request<Passing<Body>>, Refusal> {
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        let uri = Uri::try_from(format!("{}{path}", self.base))
+    fn outbound(&self, parts: Parts, body: Body) -> Result<http::Request<Passing<Body>>, Refusal> {
+        let uri = self
+            .target(&parts.uri)
             .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the path cannot be forwarded"))?;
         let mut outbound = http::Request::new(Passing::new(body, self.limits.idle, ()));
-        *outbound.method_mut() = parts.method.clone();
+        *outbound.method_mut() = parts.method;
         *outbound.uri_mut() = uri;
         *outbound.version_mut() = Version::HTTP_11;
-        *outbound.headers_mut() = headers::outbound(&parts.headers);
+        *outbound.headers_mut() = headers::outbound(parts.headers);
         Ok(outbound)
+    }
+
+    fn target(&self, asked: &Uri) -> Result<Uri, http::Error> {
+        let mut target = self.base.clone().into_parts();
+        let prefix = self.base.path().trim_end_matches('/');
+        target.path_and_query = match asked.path_and_query() {
+            Some(path) if prefix.is_empty() => Some(path.clone()),
+            path => {
+                let path = path.map_or("/", PathAndQuery::as_str);
+                Some(PathAndQuery::try_from(format!("{prefix}{path}"))?)
+            }
+        };
+        Ok(Uri::from_parts(target)?)
     }
 
     /// Waits for one of the slots, first come, first served; the answer's body holds it until its end. Gives the body
     /// back, of which a part may have been read meanwhile.
     async fn turn(&self, body: Body) -> Result<(OwnedSemaphorePermit, Body), Refusal> {
-        // It fails as long as anybody waits: a slot that becomes free is the next one's at once.
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Ok((slot, body));
-        }
         let busy = || {
             let Limits { concurrency, waiting, .. } = self.limits;
             let message =
@@ -194,7 +209,7 @@ impl Proxy {
         let body = Measured::new(Passing::new(body, idle, slot), asked.at, tells);
         let mut response = Response::new(Body::new(body));
         *response.status_mut() = parts.status;
-        *response.headers_mut() = headers::end_to_end(&parts.headers);
+        *response.headers_mut() = headers::end_to_end(parts.headers);
         response
     }
 
@@ -221,9 +236,9 @@ impl Proxy {
 
 /// The handler of all proxied routes. Dropping it, because the caller left, ends the request to Ollama.
 pub async fn handle(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
-    let (asked, uri) = (Instant::now(), request.uri().clone());
+    let (asked, dialect) = (Instant::now(), Dialect::of(request.uri().path()));
     let answer = proxy.forward(request, asked).await;
-    let response = answer.unwrap_or_else(|refusal| refusal.answer(uri.path()));
+    let response = answer.unwrap_or_else(|refusal| refusal.answer(dialect));
     metrics::counter!("ollama_proxy_requests_total", "status" => response.status().as_u16().to_string())
         .increment(1);
     response
@@ -238,7 +253,7 @@ pub async fn only_from_here(request: Request, next: Next) -> Response {
             let message = format!(
                 "`{name}` is not this machine's loopback; call http://127.0.0.1, or set OLLAMA_PROXY_AUTH=required on the ollama-endpoint and send its token"
             );
-            Refusal::new(StatusCode::FORBIDDEN, message).answer(request.uri().path())
+            Refusal::new(StatusCode::FORBIDDEN, message).answer(Dialect::of(request.uri().path()))
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Which of Ollama's routes a caller may use. Pure.
 
+use std::borrow::Cow;
+
 /// What stands behind a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
@@ -28,7 +30,7 @@ pub(super) enum Form {
 /// segments is unknown. What is forwarded is the path as it came.
 pub(super) fn classify(path: &str) -> Route {
     let Some(decoded) = decode(path) else { return Route::Unknown };
-    let lower = decoded.to_lowercase();
+    let lower = lower(decoded);
     let segments: Vec<&str> = lower.split('/').filter(|segment| !segment.is_empty()).collect();
     if segments.iter().any(|segment| matches!(*segment, "." | "..")) {
         return Route::Unknown;
@@ -49,7 +51,10 @@ pub(super) fn classify(path: &str) -> Route {
 }
 
 /// Percent-decodes (RFC 3986, section 2.1). `None` if the result is no UTF-8.
-fn decode(path: &str) -> Option<String> {
+fn decode(path: &str) -> Option<Cow<'_, str>> {
+    if !path.contains('%') {
+        return Some(path.into());
+    }
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((first, after)) = rest.split_first() {
@@ -58,7 +63,12 @@ fn decode(path: &str) -> Option<String> {
         decoded.push(byte.unwrap_or(*first));
         rest = if byte.is_some() { &after[2..] } else { after };
     }
-    String::from_utf8(decoded).ok()
+    String::from_utf8(decoded).ok().map(Cow::Owned)
+}
+
+fn lower(path: Cow<'_, str>) -> Cow<'_, str> {
+    let is_lower = path.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    if is_lower { path } else { path.to_lowercase().into() }
 }
 
 #[cfg(test)]

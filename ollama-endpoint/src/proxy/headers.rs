@@ -27,7 +27,7 @@ const OURS: [HeaderName; 7] =
     [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key"), HOST, ORIGIN, EXPECT, MEMORY];
 
 /// The headers of a request, as Ollama may see them.
-pub(super) fn outbound(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn outbound(headers: HeaderMap) -> HeaderMap {
     let mut passed = end_to_end(headers);
     for name in OURS {
         passed.remove(name);
@@ -41,19 +41,15 @@ pub(super) fn outbound(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// All but the hop-by-hop headers, those that `Connection` names included.
-pub(super) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    let mut passed = headers.clone();
+pub(super) fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    for name in named.flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty()) {
-        // What is no header name cannot have come as one.
-        if let Ok(name) = HeaderName::try_from(name) {
-            passed.remove(name);
-        }
+    let names = named.flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty());
+    // What is no header name cannot have come as one.
+    let named: Vec<HeaderName> = names.filter_map(|name| HeaderName::try_from(name).ok()).collect();
+    for name in named.into_iter().chain(HOP_BY_HOP) {
+        headers.remove(name);
     }
-    for name in HOP_BY_HOP {
-        passed.remove(name);
-    }
-    passed
+    headers
 }
 
 #[cfg(test)]
@@ -88,7 +84,7 @@ mod tests {
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let passed = outbound(&headers);
+        let passed = outbound(headers);
         let mut names: Vec<&str> = passed.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["accept-encoding", "content-length", "content-type", "x-request-id"]);
@@ -99,6 +95,6 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("set-cookie", HeaderValue::from_static("a"));
         headers.append("set-cookie", HeaderValue::from_static("b"));
-        assert_eq!(end_to_end(&headers).get_all("set-cookie").iter().count(), 2);
+        assert_eq!(end_to_end(headers).get_all("set-cookie").iter().count(), 2);
     }
 }

@@ -7,6 +7,25 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use serde_json::Value;
 
+/// Whose errors a route answers with: Ollama words them as the API that it imitates there (`openai.NewError` and
+/// `anthropic.NewError` in its source).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Ollama,
+    OpenAi,
+    Anthropic,
+}
+
+impl Dialect {
+    pub(super) fn of(path: &str) -> Self {
+        match path {
+            _ if path.starts_with("/v1/messages") => Self::Anthropic,
+            _ if path.starts_with("/v1/") => Self::OpenAi,
+            _ => Self::Ollama,
+        }
+    }
+}
+
 /// An error of the proxy.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -25,24 +44,26 @@ impl Refusal {
         self
     }
 
-    /// The answer as Ollama would word it on `path`: in its own shape, or in that of the API it imitates there
-    /// (`server/routes.go`, `openai.NewError` and `anthropic.NewError` in its source), which the clients can show.
-    pub(super) fn answer(self, path: &str) -> Response {
+    /// The answer in that dialect, as the clients of that API can show it.
+    pub(super) fn answer(self, dialect: Dialect) -> Response {
         let Self { status, message, retry_after } = self;
         let message = Value::from(message);
-        let body = if path.starts_with("/v1/messages") {
-            let kind = match status.as_u16() {
-                400 => "invalid_request_error",
-                403 => "permission_error",
-                503 => "overloaded_error",
-                _ => "api_error",
-            };
-            format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}}}"#)
-        } else if path.starts_with("/v1/") {
-            let kind = if status == StatusCode::BAD_REQUEST { "invalid_request_error" } else { "api_error" };
-            format!(r#"{{"error":{{"message":{message},"type":"{kind}","param":null,"code":null}}}}"#)
-        } else {
-            format!(r#"{{"error":{message}}}"#)
+        let body = match dialect {
+            Dialect::Ollama => format!(r#"{{"error":{message}}}"#),
+            Dialect::OpenAi => {
+                let kind =
+                    if status == StatusCode::BAD_REQUEST { "invalid_request_error" } else { "api_error" };
+                format!(r#"{{"error":{{"message":{message},"type":"{kind}","param":null,"code":null}}}}"#)
+            }
+            Dialect::Anthropic => {
+                let kind = match status.as_u16() {
+                    400 => "invalid_request_error",
+                    403 => "permission_error",
+                    503 => "overloaded_error",
+                    _ => "api_error",
+                };
+                format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}}}"#)
+            }
         };
         let content_type = [(CONTENT_TYPE, "application/json; charset=utf-8")];
         let mut response = (status, content_type, body).into_response();

@@ -203,6 +203,20 @@ async fn path_query_status_and_headers_pass_exactly_and_credentials_do_not() {
 }
 
 #[tokio::test]
+async fn an_ollama_behind_a_path_is_asked_there() {
+    let proxy = proxy("127.0.0.1:1".parse().unwrap(), limits());
+    let there = Proxy::new(&"http://127.0.0.1:1/ollama/".parse().unwrap(), limits());
+    for (asked, here, path) in [
+        ("/api/tags?a=%2F", "/api/tags?a=%2F", "/ollama/api/tags?a=%2F"),
+        ("/api//ps", "/api//ps", "/ollama/api//ps"),
+    ] {
+        let asked = asked.parse().unwrap();
+        assert_eq!(proxy.target(&asked).unwrap().to_string(), format!("http://127.0.0.1:1{here}"));
+        assert_eq!(there.target(&asked).unwrap().to_string(), format!("http://127.0.0.1:1{path}"));
+    }
+}
+
+#[tokio::test]
 async fn head_keeps_the_length_of_the_body_it_does_not_have() {
     let fixture = Fixture::new(limits()).await;
     let mut caller = fixture
