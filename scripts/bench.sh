@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Measures the services on this machine: `ingest` receives beside @octokit/webhooks, adnanh/webhook and nginx; `journey`
-# hands over through a real SSH tunnel; `memory` lets 100,000 events wait; `review` times a review between its event, the
-# model and GitHub, and counts its calls; `proxy` streams what Ollama says beside nginx; `quick` is a short round of
-# everything, and without a word it is all of them at length (about fifteen minutes). `scripts/bench.sh WORD --help` has
-# the numbers. Linux only.
+# hands over through a real SSH tunnel; `footprint` lets 100,000 events wait; `memory` asks the memory questions with known
+# answers and times it at up to 300,000 memories; `review` times a review between its event, the model and GitHub, and counts
+# its calls; `proxy` streams what Ollama says beside nginx; `quick` is a short round of everything, and without a word it is
+# all of them at length (about 30 minutes). `scripts/bench.sh WORD --help` has the numbers. Linux only.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -50,7 +50,7 @@ install_octokit() {
 
 [ "$(uname)" = Linux ] || fail "the benchmarks read /proc: run them on Linux, as the relay's VPS does"
 case ${1:-} in
-    review) ;; # needs none of them
+    memory | review) ;; # need none of them
     proxy) install_servers nginx:nginx ;;
     *)
         install_servers nginx:nginx webhook:webhook npm:npm node:nodejs sshd:openssh-server ssh:openssh-client

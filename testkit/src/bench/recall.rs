@@ -55,7 +55,7 @@ pub(super) struct Recall {
     /// Numbers of memories at which latency is measured, ascending.
     #[arg(long, value_delimiter = ',', default_values_t = Self::default().sizes)]
     sizes: Vec<u64>,
-    /// Questions at each size, of the corpus' 408.
+    /// Distinct questions at each size.
     #[arg(long, default_value_t = Self::default().questions, value_parser = Self::at_least_one())]
     questions: usize,
     /// Updates of the writers.
@@ -73,7 +73,7 @@ impl Default for Recall {
             ollama_model: String::new(),
             projects: 8,
             sizes: vec![10_000, 100_000, 300_000],
-            questions: 400,
+            questions: 360,
             updates: 40_000,
         }
     }

@@ -3,7 +3,12 @@
 use clap::ValueEnum;
 
 use super::Recall;
-use crate::{embedding::RealModel, ollama::Ollama, python::Python};
+use crate::{
+    embedding::RealModel,
+    ollama::{Model, Ollama},
+    python::Python,
+    server::ANY_PORT,
+};
 
 /// Which ones are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,7 +40,8 @@ impl Embeddings {
         if let Some(url) = &recall.ollama_url {
             return Ok(Self::Running { url: url.clone(), model: recall.ollama_model.clone() });
         }
-        let ollama = Ollama::start().await?;
+        // Without a model that writes: what is measured are the memories as they were sent.
+        let ollama = Ollama::start_on(ANY_PORT, vec![Model::nomic_embed_text()]).await?;
         if recall.embeddings == Source::StandIn {
             return Ok(Self::StandIn(ollama, "as was asked for".to_owned()));
         }
