@@ -62,7 +62,9 @@ pub(super) async fn run(recall: &Recall, setup: &Setup, folder: &Path) -> anyhow
     service.update(corpus.memories.iter().map(update), WRITERS, false).await?;
     service.until_embedded(memories as u64).await?;
     let (mut rows, mut goals, mut odd) = (Vec::new(), Vec::new(), 0);
-    for (among, own) in [("its project's", true), ("all projects'", false)] {
+    // Of a single project all memories are its own.
+    let choices = if recall.projects > 1 { 2 } else { 1 };
+    for (among, own) in [("its project's", true), ("all projects'", false)].into_iter().take(choices) {
         let asked = ask(&service, &corpus, own).await?;
         odd += asked.odd;
         rows.extend(table(among, &corpus.questions, &asked.scores));

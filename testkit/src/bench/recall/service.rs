@@ -12,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 use futures_util::future::try_join_all;
 use reqwest::Client;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::memory::SearchResponse;
 
 use super::super::{
@@ -23,6 +23,8 @@ use super::super::{
 };
 
 const TOKEN: &str = "a-memory-token-for-the-benchmark";
+/// When imported records arrived; nothing is found by it.
+const RECEIVED_AT: &str = "2026-01-01T00:00:00Z";
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// For one answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -192,6 +194,25 @@ impl Service {
             self.process.check()?;
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Takes in what another memory would have exported: records with these ids and bodies.
+    ///
+    /// # Errors
+    /// They were not all taken.
+    pub(super) async fn import(&self, records: &[(String, Value)]) -> anyhow::Result<()> {
+        let mut lines = vec![json!({"format": "ai-relay-memory", "version": 1}).to_string()];
+        lines.extend(records.iter().map(|(id, update)| {
+            json!({"record": {"id": id, "received_at": RECEIVED_AT, "body": update.to_string()}}).to_string()
+        }));
+        let end =
+            json!({"records": records.len(), "derivations": 0, "judgements": 0, "audit": 0, "memories": 0});
+        lines.push(json!({"end": end}).to_string());
+        let request = self.http.post(self.url("/memory/import")).bearer_auth(TOKEN);
+        let answer = request.body(lines.join("\n") + "\n").send().await?;
+        let (status, said) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "an import was answered {status}: {said}");
+        Ok(())
     }
 
     /// Sends the updates on so many connections; each must be answered 202, at once if `at_once`, else as soon as the
