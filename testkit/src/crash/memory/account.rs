@@ -181,8 +181,10 @@ async fn asked_for(
     words: &BTreeMap<String, String>,
     rng: &mut Rng,
 ) -> anyhow::Result<usize> {
-    let mut memories: Vec<&Value> =
-        export.memories.iter().filter(|memory| memory["indexed"] == true).collect();
+    // What does not hold any more may stand behind all others, however near its vector is.
+    let holds = |memory: &&Value| memory["stale"].is_null() && memory["superseded_by"].is_null();
+    let findable = export.memories.iter().filter(|memory| memory["indexed"] == true);
+    let mut memories: Vec<&Value> = findable.filter(holds).collect();
     rng.shuffle(&mut memories);
     memories.truncate(SAMPLE);
     for memory in &memories {
