@@ -67,6 +67,7 @@ run_tests() {
 short_rounds() {
     export BIN_DIR=${CARGO_TARGET_DIR:-$ROOT/target}/debug
     ./scripts/crash-test.sh 10
+    ./scripts/crash-test.sh memory 10
     [ "$(uname)" = Linux ] || return 0
     ! have slowhttptest || ./scripts/slow-client-test.sh 1000
     ! have apt-get || ./scripts/bench.sh quick

@@ -52,7 +52,8 @@ pub enum Own {
     Backup(files::Backup),
     /// Put a backup in the memory's place, which is kept aside; the service must not run
     Restore(files::Restore),
-    /// Compare the memory with what its record makes; exits with 1 if anything differs. The service may run
+    /// Compare the memory with what its record makes; exits with 1 if anything differs, with 2 if it cannot be
+    /// compared. The service may run
     Check(files::Check),
     /// Make everything derived anew of the record; the service must not run
     Reindex(files::Reindex),
@@ -75,7 +76,7 @@ pub async fn run(command: &Own, cli: &Cli) -> anyhow::Result<ExitCode> {
         Own::Import(import) => import.run(&running()?).await?,
         Own::Backup(backup) => backup.run(&cli.memory_path())?,
         Own::Restore(restore) => restore.run(&cli.memory_path())?,
-        Own::Check(check) => return check.run(&cli.memory_path()),
+        Own::Check(check) => return Ok(check.run(&cli.memory_path())),
         Own::Reindex(reindex) => reindex.run(&cli.memory_path())?,
     }
     Ok(ExitCode::SUCCESS)

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::anthropic::{self, Anthropic};
 use crate::bench::{self, Bench};
 use crate::check_anchors::{self, CheckAnchors};
-use crate::crash::{self, Crash};
+use crate::crash::{self, Crash, memory::CrashMemory};
 use crate::embedding::RealModel;
 use crate::github::{GitHub, sha_of};
 use crate::journey::{self, Journey};
@@ -45,6 +45,8 @@ enum Command {
     SlowClients(SlowClients),
     /// Kills and hurts the real relay under load and counts what is lost or handed over twice.
     Crash(Box<Crash>),
+    /// Kills the real ollama-endpoint while it learns, embeds and refines, and looks at what is left.
+    CrashMemory(CrashMemory),
     /// Holds the line numbers of reviews against a repository's own history; fails if one is wrong.
     CheckAnchors(CheckAnchors),
 }
@@ -128,6 +130,7 @@ impl Cli {
             Command::Bench(args) => tokio::task::spawn_blocking(move || bench::run(&args)).await?,
             Command::SlowClients(args) => slow_clients::run(&args).await,
             Command::Crash(args) => crash::run(&args).await,
+            Command::CrashMemory(args) => crash::memory::run(&args).await,
             Command::CheckAnchors(args) => {
                 tokio::task::spawn_blocking(move || check_anchors::run(&args)).await?
             }

@@ -5,9 +5,11 @@
 
 mod bench;
 mod book;
+mod child;
 mod faults;
 mod ledger;
 mod load;
+pub mod memory;
 mod process;
 mod rounds;
 mod row;

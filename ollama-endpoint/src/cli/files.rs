@@ -10,6 +10,9 @@ use serde_json::json;
 use super::show;
 use crate::store::sqlite::{back_up, check, reindex, restore};
 
+/// The memory could not be looked at.
+const FAILED: u8 = 2;
+
 /// Where to.
 #[derive(Debug, Args)]
 pub struct Backup {
@@ -57,8 +60,15 @@ pub struct Check {
 }
 
 impl Check {
-    pub(super) fn run(&self, memory: &Path) -> anyhow::Result<ExitCode> {
-        let checked = check(memory)?;
+    /// As with `diff`, 1 is an answer.
+    pub(super) fn run(&self, memory: &Path) -> ExitCode {
+        let checked = match check(memory) {
+            Ok(checked) => checked,
+            Err(error) => {
+                eprintln!("error: {}", shared::error::chain(&error));
+                return ExitCode::from(FAILED);
+            }
+        };
         match self.json {
             true => println!(
                 "{:#}",
@@ -69,7 +79,7 @@ impl Check {
             ),
             false => print!("{}", show::checked(&checked)),
         }
-        Ok(if checked.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        if checked.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 

@@ -42,7 +42,7 @@ impl Forget {
                 wanted[name] = json!(value);
             }
         }
-        let body = reqwest::Body::from(wanted.to_string());
+        let body = ("application/json", reqwest::Body::from(wanted.to_string()));
         let answer = service.with_token(Method::POST, "/memory/forget", &[], Some(body)).await?;
         let answer: Value = answer.json().await?;
         match self.json {

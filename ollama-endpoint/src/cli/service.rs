@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -75,13 +76,13 @@ impl Running {
         }
     }
 
-    /// What only those may ask for who hold the token.
+    /// What only those may ask for who hold the token; a body has a content type.
     pub(super) async fn with_token(
         &self,
         method: Method,
         path: &str,
         query: &[(&str, String)],
-        body: Option<reqwest::Body>,
+        body: Option<(&str, reqwest::Body)>,
     ) -> anyhow::Result<reqwest::Response> {
         if self.token.is_none() {
             bail!(
@@ -89,7 +90,11 @@ impl Running {
             );
         }
         let request = self.http.request(method, self.url(path, query)?);
-        self.send(body.into_iter().fold(request, reqwest::RequestBuilder::body)).await
+        let request = match body {
+            Some((content_type, body)) => request.header(CONTENT_TYPE, content_type).body(body),
+            None => request,
+        };
+        self.send(request).await
     }
 
     fn url(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Url> {

@@ -113,7 +113,9 @@ impl Import {
         let body = reqwest::Body::wrap_stream(stream::unfold(pieces(input), async |mut pieces| {
             Some((pieces.recv().await?, pieces))
         }));
-        let answer = service.with_token(Method::POST, "/memory/import", &[], Some(body)).await;
+        let answer = service
+            .with_token(Method::POST, "/memory/import", &[], Some(("application/x-ndjson", body)))
+            .await;
         let imported: Imported =
             answer.with_context(|| shown.clone())?.json().await.context("the answer cannot be read")?;
         match self.json {

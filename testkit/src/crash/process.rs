@@ -1,19 +1,19 @@
 //! The real relay as a process: started, asked, stopped, killed.
 
 use std::{
-    fs::{self, File},
-    io::Write,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
 use reqwest::Client;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::book::{Part, Shown};
+use super::child::Program;
+pub(super) use super::child::{PATIENCE, until};
 use crate::port;
 
 /// The hook's secret in all these runs.
@@ -21,39 +21,20 @@ pub(super) const WEBHOOK_SECRET: &str = "a-webhook-secret-for-the-crash-test";
 /// The key between the services.
 pub(super) const SIGNING_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const ADMIN_TOKEN: &str = "an-admin-token-for-the-crash-test";
-/// How long the relay may take to start, to end, or to come to a state. Waited for in full only when a run fails.
-pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a stop by SIGTERM may take: its hand-overs have 8 s to finish.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
 /// Stands between two findings of a health report.
 pub(super) const FINDINGS: &str = " · ";
-/// Stands in the log before each run.
-const STARTED: &str = "--- started";
-/// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(4);
-
-/// Waits for a condition; `false` if it does not come true in time.
-pub(super) async fn until(patience: Duration, mut condition: impl AsyncFnMut() -> bool) -> bool {
-    let deadline = Instant::now() + patience;
-    while !condition().await {
-        if Instant::now() > deadline {
-            return false;
-        }
-        sleep(LOOK_EVERY).await;
-    }
-    true
-}
 
 /// A relay, running or not; killed when dropped.
 #[derive(Debug)]
 pub(super) struct Relay {
     binary: PathBuf,
     data: PathBuf,
-    log: PathBuf,
     targets: [String; 2],
     port: u16,
     http: Client,
-    child: Option<Child>,
+    program: Program,
     /// Environment beside the settings.
     pub(super) surroundings: Vec<(String, String)>,
     /// The largest file in KiB, for a disk that is full at some time.
@@ -74,11 +55,10 @@ impl Relay {
         Ok(Self {
             binary,
             data,
-            log,
             targets,
             port: port::port(),
             http,
-            child: None,
+            program: Program::new(log),
             surroundings: Vec::new(),
             largest_file: None,
             dispatch_timeout: 2,
@@ -101,11 +81,8 @@ impl Relay {
 
     /// Starts it and does not wait for it.
     pub(super) fn spawn(&mut self) -> anyhow::Result<()> {
-        let mut log = File::options().create(true).append(true).open(&self.log)?;
-        writeln!(log, "{STARTED}")?;
-        let child = self.command(&[]).stdout(Stdio::null()).stderr(log).spawn();
-        self.child = Some(child.with_context(|| format!("{} cannot be started", self.binary.display()))?);
-        Ok(())
+        let command = self.command(&[]);
+        self.program.spawn(command)
     }
 
     /// Starts it and waits until it can take events. How long that took.
@@ -159,22 +136,18 @@ impl Relay {
 
     /// Whether the process is gone.
     pub(super) fn has_ended(&mut self) -> bool {
-        self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+        self.program.has_ended()
     }
 
     /// `kill -9`.
     pub(super) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // It may have ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.program.kill();
     }
 
     /// SIGTERM, and waits for the end.
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
-        let Some(child) = &self.child else { return Ok(()) };
-        ensure!(run("kill", &["-TERM", &child.id().to_string()]).is_ok(), "the relay was not running");
+        let Some(id) = self.program.id() else { return Ok(()) };
+        ensure!(run("kill", &["-TERM", &id.to_string()]).is_ok(), "the relay was not running");
         let status = self.ended(STOP_PATIENCE).await?;
         ensure!(status.success(), "after SIGTERM the relay ended with {status}: {}", self.last_words());
         Ok(())
@@ -182,18 +155,12 @@ impl Relay {
 
     /// Waits until the process has ended by itself.
     pub(super) async fn ended(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
-        ensure!(
-            until(patience, async || self.has_ended()).await,
-            "the relay did not end: {}",
-            self.last_words()
-        );
-        let child = self.child.take();
-        child.context("the relay was not started")?.wait().context("the relay's end is not known")
+        self.program.ended(patience).await
     }
 
     /// Lifts the limit on its files: the disk has room again.
     pub(super) fn make_room(&self) -> anyhow::Result<()> {
-        let pid = self.child.as_ref().map(Child::id).context("the relay does not run")?;
+        let pid = self.program.id().context("the relay does not run")?;
         run("prlimit", &["--pid", &pid.to_string(), "--fsize=unlimited"])
     }
 
@@ -252,23 +219,12 @@ impl Relay {
 
     /// The error that it ended with, or the end of its log.
     pub(super) fn last_words(&self) -> String {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let last_run = log.rsplit(STARTED).next().unwrap_or_default();
-        match last_run.rfind("\nerror: ") {
-            Some(start) => last_run[start..].trim().to_owned(),
-            None => last_run.trim().lines().last().unwrap_or_default().to_owned(),
-        }
+        self.program.last_words()
     }
 
     /// Whether its log has this text.
     pub(super) fn has_logged(&self, text: &str) -> bool {
-        fs::read_to_string(&self.log).unwrap_or_default().contains(text)
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.kill();
+        self.program.has_logged(text)
     }
 }
 

@@ -17,6 +17,7 @@ mod disk;
 mod embedding;
 #[allow(unreachable_pub, reason = "a test has no outside")]
 mod journey;
+mod keeping;
 mod mcp;
 mod missed;
 mod observability;
