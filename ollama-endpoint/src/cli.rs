@@ -26,7 +26,7 @@ pub enum Command {
     Service(Verb),
     /// What only this one can.
     #[command(flatten)]
-    Own(Own),
+    Own(Box<Own>),
 }
 
 /// The commands of this service.

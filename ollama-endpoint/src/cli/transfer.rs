@@ -49,7 +49,7 @@ impl Export {
         };
         ensure!(!file.exists(), "{} exists already; an export never overwrites a file", file.display());
         let unfinished = file.with_added_extension("unfinished");
-        let written = self.into_file(service, &query, file, &unfinished).await;
+        let written = self.written_to(service, &query, file, &unfinished).await;
         if written.is_err() {
             // What is not whole is of no use.
             let _ = fs::remove_file(&unfinished);
@@ -57,7 +57,7 @@ impl Export {
         written
     }
 
-    async fn into_file(
+    async fn written_to(
         &self,
         service: &Running,
         query: &[(&str, String)],

@@ -135,7 +135,7 @@ impl Found {
         skipped: impl Fn(&str, &str) -> bool,
     ) -> rusqlite::Result<()> {
         let (mut live, mut anew) = (live.prepare(sql)?, anew.prepare(sql)?);
-        let names: Vec<String> = live.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = live.column_names().map(str::to_owned).collect();
         let (mut live, mut anew) = (live.query([])?, anew.query([])?);
         let (mut here, mut there) = (values(live.next()?)?, values(anew.next()?)?);
         loop {

@@ -162,7 +162,7 @@ fn every_column_is_compared() {
     let all: HashSet<String> =
         column(&connection, "SELECT name FROM pragma_table_info('memories')").unwrap().into_iter().collect();
     let statement = connection.prepare(MEMORIES).unwrap();
-    let compared: HashSet<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let compared: HashSet<String> = statement.column_names().map(str::to_owned).collect();
     let left: HashSet<&str> = all.difference(&compared).map(String::as_str).collect();
     assert_eq!(left, ["seq", "version", "compared"].into());
 }
