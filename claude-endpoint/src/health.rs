@@ -12,7 +12,7 @@ use crate::{App, NAME};
 /// asked here: a reviewer can take many seconds to say whether it is there.
 pub(crate) async fn health(State(app): State<App>) -> Report {
     let lane = app.lane.borrow().clone();
-    let report = inbox::queue_health(Report::new(NAME), &app.queue, &lane).await;
+    let report = inbox::queue_health(Report::new(NAME), &app.queue, &lane, inbox::MOST_OPEN).await;
     app.reviewers.refresh();
     let reviewer = match app.reviewers.known() {
         Some(Ok(reviewer)) => {

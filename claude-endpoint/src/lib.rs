@@ -100,7 +100,7 @@ impl App {
     /// # Errors
     /// The queue cannot be opened, or TLS cannot be set up.
     pub async fn build(config: Config) -> anyhow::Result<Service> {
-        let queue = inbox::open_queue(&config.queue_url, config.retention).await?;
+        let queue = inbox::open_queue(&config.queue_url, config.retention, inbox::MOST_OPEN).await?;
         let github = Github::new(&config.github);
         let github = github.context("cannot set up the client for GITHUB_API_URL; without CA certificates, on Debian: apt-get install ca-certificates")?;
         let poster = github.poster();

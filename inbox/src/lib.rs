@@ -14,22 +14,28 @@ use shared::{
     health::{Check, Report},
 };
 
-/// Opens an endpoint's queue.
+/// Unfinished events at which an endpoint answers 503 to more: the relay keeps those.
+pub const MOST_OPEN: u64 = 500_000;
+
+/// Opens an endpoint's queue for so many unfinished events.
 ///
 /// # Errors
 /// As [`queue::open`].
-pub async fn open_queue(url: &str, keep: RetentionArgs) -> queue::Result<Queue> {
+pub async fn open_queue(url: &str, keep: RetentionArgs, most_open: u64) -> queue::Result<Queue> {
     let retention = Retention {
         finished: keep.finished(),
         dead: keep.dead(),
         store_bytes: keep.store_bytes(),
         ..Retention::default()
     };
-    queue::open(url, Options { retention: Some(retention), ..Options::default() }).await
+    queue::open(url, Options { most_open, retention: Some(retention), ..Options::default() }).await
 }
 
+/// What happens when the queue is full.
+const FULL: &str = "at the limit events are answered 503, and whoever sends them keeps them: the log says what holds them up";
+
 /// Adds what is to be known about an endpoint's queue to its health report.
-pub async fn queue_health(report: Report, queue: &Queue, lane: &LaneStatus) -> Report {
+pub async fn queue_health(report: Report, queue: &Queue, lane: &LaneStatus, most_open: u64) -> Report {
     if let Err(error) = queue.can_store().await {
         return report.with(
             "store",
@@ -50,7 +56,7 @@ pub async fn queue_health(report: Report, queue: &Queue, lane: &LaneStatus) -> R
             };
             report
                 .with("store", Check::pass())
-                .with("queue:pending", Check::pass().observed(pending, "events"))
+                .with("queue:pending", Check::backlog(pending, most_open, "events", FULL))
                 .with("queue:dead", dead_letters.observed(dead, "events"))
         }
     };

@@ -106,6 +106,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the queue lives.
     pub queue_url: String,
+    /// Unfinished events in it at which more are answered 503.
+    pub most_open: u64,
     /// How long what has ended stays in it.
     pub retention: RetentionArgs,
     /// Keys between our services.
@@ -191,6 +193,7 @@ impl Cli {
         Ok(Config {
             data_dir: service.data_dir.clone(),
             queue_url: service.queue_url(),
+            most_open: inbox::MOST_OPEN,
             retention: service.retention,
             keys: service.signing_keys()?,
             token,

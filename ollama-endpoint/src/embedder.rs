@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::memory::{Memory, unit};
-use crate::ollama::{Ollama, OllamaError, Purpose};
+use crate::ollama::{Embedded, Ollama, OllamaError, Purpose};
 use crate::store::{Embedding, StoreError, Stored};
 
 /// Memories embedded in one call.
@@ -151,18 +151,21 @@ async fn embed(
     part: &[Stored],
 ) -> Result<Option<Vec<(i64, u32, Embedding)>>, Failure> {
     let texts: Vec<&str> = part.iter().map(|memory| memory.draft.text.as_str()).collect();
-    let vectors = ollama.embed(&texts, Purpose::Document, TIMEOUT).await?.vectors;
+    let Embedded { vectors, cut } = ollama.embed(&texts, Purpose::Document, TIMEOUT).await?;
     let mut dimensions = memory.dimensions().await?;
     let differ = dimensions.is_some_and(|length| vectors.iter().any(|vector| vector.len() != length));
     if differ && forgot_outgrown(memory, ollama).await? {
         return Ok(None);
     }
     let mut embeddings = Vec::with_capacity(part.len());
-    for (memory, vector) in part.iter().zip(vectors) {
-        let embedding = unit(vector, dimensions).map_or_else(Embedding::Rejected, Embedding::Vector);
-        if let Embedding::Vector(vector) = &embedding {
-            dimensions.get_or_insert(vector.len());
-        }
+    for (at, (memory, vector)) in part.iter().zip(vectors).enumerate() {
+        let embedding = match unit(vector, dimensions) {
+            Err(reason) => Embedding::Rejected(reason),
+            Ok(vector) => {
+                dimensions.get_or_insert(vector.len());
+                if cut.contains(&at) { Embedding::Cut(vector) } else { Embedding::Vector(vector) }
+            }
+        };
         embeddings.push((memory.position, memory.version, embedding));
     }
     Ok(Some(embeddings))

@@ -11,12 +11,14 @@ use crate::ollama::is_model;
 /// Everything that is to be known about this service. Ollama away is a warning: the memory works without it.
 pub(crate) async fn health(State(service): State<Service>) -> Report {
     let lane = service.lane.borrow().clone();
-    let report = inbox::queue_health(Report::new(crate::SERVICE), &service.queue, &lane).await;
+    let report =
+        inbox::queue_health(Report::new(crate::SERVICE), &service.queue, &lane, service.most_open).await;
     let report = match service.memory.counts().await {
         Ok(counts) => report
             .with("memory", Check::pass().observed(counts.memories, "memories"))
             .with("memory:without-vector", Check::pass().observed(counts.waiting(), "memories"))
             .with("memory:set-aside", Check::pass().observed(counts.rejected, "memories"))
+            .with("memory:embedded-in-part", Check::pass().observed(counts.cut, "memories"))
             .with("memory:unrefined", Check::pass().observed(counts.unrefined, "memories"))
             .with("memory:unrefinable", Check::pass().observed(counts.unrefinable, "memories")),
         Err(error) => report.with("memory", Check::fail(error.to_string())),

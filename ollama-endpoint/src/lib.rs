@@ -80,6 +80,7 @@ struct Service {
     ollama: Ollama,
     chat_model: String,
     queue: Queue,
+    most_open: u64,
     auth: Auth,
     proxy: Arc<Proxy>,
     proxy_auth: ProxyAuth,
@@ -98,8 +99,9 @@ impl App {
     /// The data folder, the memory or the queue cannot be opened; the text says what to do.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let store = SqliteStore::open(&config.memory_path()?)?;
-        let queue =
-            inbox::open_queue(&config.queue_url, config.retention).await.context("cannot open the queue")?;
+        let queue = inbox::open_queue(&config.queue_url, config.retention, config.most_open)
+            .await
+            .context("cannot open the queue")?;
         let ollama = Ollama::new(config.ollama_url.clone(), config.embed_model)?;
         let memory = Memory::new(Arc::new(store), ollama.clone());
         let remember = Arc::new(Remember::new(memory.clone()));
@@ -114,6 +116,7 @@ impl App {
             ollama,
             chat_model: config.chat_model,
             queue,
+            most_open: config.most_open,
             auth: auth(config.keys, config.token),
             proxy: Arc::new(proxy),
             proxy_auth: config.proxy_auth,

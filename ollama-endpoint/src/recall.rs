@@ -272,7 +272,7 @@ pub(crate) async fn stats(State(service): State<Service>) -> Result<Response, Ap
         "refining": {"refined": counts.refined, "set_aside": counts.unrefinable, "waiting": counts.unrefined, "uncompared": counts.uncompared},
         "vectors": {
             "model": service.ollama.embed_model(), "with": counts.with_vector, "waiting": counts.waiting(),
-            "rejected": counts.rejected, "last_rejection": counts.last_rejection, "models": models,
+            "cut": counts.cut, "rejected": counts.rejected, "last_rejection": counts.last_rejection, "models": models,
         },
         "embedder": embedder,
         "refiner": refiner,

@@ -128,6 +128,8 @@ pub struct Audit {
 pub enum Embedding {
     /// Its vector, of norm 1.
     Vector(Vec<f32>),
+    /// That of its beginning, of norm 1: the model takes no longer text.
+    Cut(Vec<f32>),
     /// It cannot be embedded, and why; it is not offered for this model again.
     Rejected(String),
 }
@@ -191,7 +193,9 @@ pub struct Counts {
     pub indexed: u64,
     /// Of those: how many have a vector of the model asked about.
     pub with_vector: u64,
-    /// Of those: how many that model cannot embed.
+    /// Of those: how many have a vector of their beginning alone.
+    pub cut: u64,
+    /// Of the findable ones: how many that model cannot embed.
     pub rejected: u64,
     /// Why the most recent of them was rejected.
     pub last_rejection: Option<String>,

@@ -2,6 +2,7 @@
 
 mod mcp;
 mod running;
+mod states;
 
 use serde_json::{Value, json};
 use testkit::control::post;

@@ -7,9 +7,6 @@ use shared::health::{Check, Report};
 
 use crate::{App, TargetStatus, missed};
 
-/// The share of the backlog from which on it is a warning.
-const WARN_PERCENT: u64 = 80;
-
 /// `GET /health`.
 pub async fn health(State(app): State<App>) -> impl IntoResponse {
     report(&app).await
@@ -87,16 +84,9 @@ fn unreadable(error: &queue::Error) -> Check {
     Check::fail(format!("the queue cannot be read: {error}"))
 }
 
-/// Soon enough before webhooks are refused to bring the targets back.
 fn backlog_check(open: u64, limit: u64, unit: &str) -> Check {
-    let check = if open.saturating_mul(100) >= limit.saturating_mul(WARN_PERCENT) {
-        Check::warn(format!(
-            "{open} of {limit} {unit} wait; at the limit webhooks are answered 503: bring the targets back, or `relay deliveries discard` what nobody needs"
-        ))
-    } else {
-        Check::pass()
-    };
-    check.observed(open, unit)
+    let otherwise = "at the limit webhooks are answered 503: bring the targets back, or `relay deliveries discard` what nobody needs";
+    Check::backlog(open, limit, unit, otherwise)
 }
 
 fn target_check(target: &TargetStatus) -> Check {
@@ -123,19 +113,5 @@ fn missed_check(state: &missed::State) -> Check {
             };
             check.observed(*open, "events")
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use shared::health::Status;
-
-    use super::*;
-
-    #[test]
-    fn a_backlog_that_is_nearly_full_is_a_warning() {
-        let status = |open, limit| backlog_check(open, limit, "jobs").status;
-        assert_eq!([status(0, 1), status(79, 100), status(399_999, 500_000)], [Status::Pass; 3]);
-        assert_eq!([status(80, 100), status(100, 100), status(2, 2)], [Status::Warn; 3]);
     }
 }

@@ -7,6 +7,9 @@ use http::{StatusCode, header::CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// So full is a backlog that there is a warning: soon enough to bring back who takes from it.
+const WARN_PERCENT: u64 = 80;
+
 /// How well a component, or the whole, is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -50,6 +53,17 @@ impl Check {
     /// A component that does not work; `output` says what to do.
     pub fn fail(output: impl Into<String>) -> Self {
         Self { status: Status::Fail, output: Some(output.into()), ..Self::pass() }
+    }
+
+    /// How many wait of how many may: a warning in good time before more are refused; `otherwise` says what happens then, and
+    /// what to do.
+    pub fn backlog(open: u64, limit: u64, unit: &str, otherwise: &str) -> Self {
+        let check = if open.saturating_mul(100) >= limit.saturating_mul(WARN_PERCENT) {
+            Self::warn(format!("{open} of {limit} {unit} wait; {otherwise}"))
+        } else {
+            Self::pass()
+        };
+        check.observed(open, unit)
     }
 
     /// Adds a measured value.
@@ -108,6 +122,13 @@ impl IntoResponse for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backlog_that_is_nearly_full_is_a_warning() {
+        let status = |open, limit| Check::backlog(open, limit, "jobs", "wait").status;
+        assert_eq!([status(0, 1), status(79, 100), status(399_999, 500_000)], [Status::Pass; 3]);
+        assert_eq!([status(80, 100), status(100, 100), status(2, 2)], [Status::Warn; 3]);
+    }
 
     #[test]
     fn a_report_is_as_bad_as_its_worst_check() {

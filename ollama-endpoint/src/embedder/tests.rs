@@ -67,6 +67,40 @@ async fn vectors_that_cannot_be_compared_are_set_aside_with_the_reason() {
     assert_eq!(fixture.memory.counts().await.unwrap().with_vector, 1);
 }
 
+#[tokio::test]
+async fn a_text_of_which_a_model_makes_nan_is_set_aside_and_the_others_are_not() {
+    let fixture = Fixture::new(Box::new(|input| {
+        // Ollama's JSON has no NaN: some builds refuse it, others write null.
+        let vector =
+            |text: &String| if text == "not a number" { json!([null, 0.0, 0.0, 0.0]) } else { letters(text) };
+        (StatusCode::OK, json!({"embeddings": input.iter().map(vector).collect::<Vec<Value>>()}))
+    }))
+    .await;
+    for text in ["area", "not a number", "idea"] {
+        fixture.say("o/r", text).await;
+    }
+    embed_some(&fixture.memory, &fixture.ollama, 0).await.unwrap();
+    let counts = fixture.memory.counts().await.unwrap();
+    assert_eq!((counts.with_vector, counts.rejected), (2, 1));
+    assert!(counts.last_rejection.unwrap().contains("null"));
+}
+
+#[tokio::test]
+async fn what_a_model_worded_anew_is_embedded_again_at_once() {
+    let fixture = Fixture::new(Box::new(healthy)).await;
+    let id = fixture.say("o/r", "area").await;
+    fixture.say("o/r", "idea").await;
+    let settled = embed_some(&fixture.memory, &fixture.ollama, 0).await.unwrap().unwrap();
+    assert_eq!(embed_some(&fixture.memory, &fixture.ollama, settled).await.unwrap(), None);
+    let version = fixture.memory.get(&id).await.unwrap().unwrap().version;
+    let (kind, model, prompt_version) = ("note".into(), "m".into(), "1".into());
+    let refined = crate::store::Refined::Text { kind, text: "an area".into(), model, prompt_version };
+    assert!(crate::refine::Backlog::keep_refined(&fixture.memory, &id, version, refined).await.unwrap());
+    assert_eq!(fixture.memory.counts().await.unwrap().with_vector, 1);
+    embed_some(&fixture.memory, &fixture.ollama, settled).await.unwrap();
+    assert_eq!(fixture.memory.counts().await.unwrap().with_vector, 2, "although it lies behind");
+}
+
 /// An Ollama that refuses `times` calls with texts of ours and is well again.
 fn crashing(times: usize) -> crate::testing::Script {
     let left = AtomicUsize::new(times);

@@ -23,8 +23,8 @@ pub enum Purpose {
 pub struct Embedded {
     /// One vector for each text, in order, as the model gave them.
     pub vectors: Vec<Vec<f32>>,
-    /// How many of the texts were too long for the model: their vectors are of their beginnings.
-    pub cut: usize,
+    /// Which of the texts were too long for the model, by their places: their vectors are of their beginnings.
+    pub cut: Vec<usize>,
 }
 
 #[derive(Serialize)]
@@ -66,8 +66,8 @@ impl Ollama {
                     parts.extend([second, first]);
                 }
                 Err(_) => {
+                    embedded.cut.push(embedded.vectors.len());
                     embedded.vectors.extend(self.embed_cut(&part[0], timeout).await?);
-                    embedded.cut += 1;
                 }
             }
         }

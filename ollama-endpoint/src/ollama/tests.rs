@@ -119,11 +119,14 @@ async fn what_is_too_long_is_halved_until_it_fits_and_counted() {
     let texts = ["a".repeat(10), "b".repeat(300), "é".repeat(60), "d".repeat(100)];
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let embedded = scripted.ollama.embed(&texts, Purpose::Document, TIMEOUT).await.unwrap();
-    assert_eq!(embedded, Embedded { vectors: vec![vec![10.0], vec![75.0], vec![60.0], vec![100.0]], cut: 2 });
+    assert_eq!(
+        embedded,
+        Embedded { vectors: vec![vec![10.0], vec![75.0], vec![60.0], vec![100.0]], cut: vec![1, 2] }
+    );
     let whole = scripted.ollama.embed(&[&"b".repeat(300)], Purpose::Query, TIMEOUT).await.unwrap();
     assert_eq!(
         (whole.vectors, whole.cut),
-        (vec![vec![300.0]], 0),
+        (vec![vec![300.0]], vec![]),
         "a question is cut by Ollama, in one call"
     );
     assert_eq!(scripted.ollama.embed(&[], Purpose::Document, TIMEOUT).await.unwrap(), Embedded::default());

@@ -142,9 +142,11 @@ CREATE TABLE vectors (
     model      TEXT    NOT NULL,
     dimensions INTEGER NOT NULL,
     words      INTEGER NOT NULL,            -- the first eight bytes of the SHA-256 of the text that it is of
+    cut        INTEGER NOT NULL,            -- 1: of its beginning alone
     vector     BLOB    NOT NULL,            -- f32, little endian, norm 1
     UNIQUE (memory_seq, model)
 ) STRICT;
+CREATE INDEX vectors_cut ON vectors (model) WHERE cut;
 
 -- Memories that a model cannot embed, set aside so that they do not hold up the others.
 CREATE TABLE rejections (

@@ -28,6 +28,7 @@ fn config(directory: &tempfile::TempDir, ollama: &StandIn) -> Config {
     Config {
         data_dir: directory.path().to_owned(),
         queue_url: format!("sqlite://{}", directory.path().join("queue.db").display()),
+        most_open: inbox::MOST_OPEN,
         retention: shared::config::RetentionArgs {
             retention_days: 14,
             retention_dead_days: 90,

@@ -90,11 +90,12 @@ pub(super) fn keep(
             .query_row(params![position, version], |row| Ok((row.get(0)?, words(row.get_ref(1)?.as_str()?))))
             .optional()?;
         let Some((repository, words)) = memory else { continue };
+        let cut = matches!(embedding, Embedding::Cut(_));
         match embedding {
-            Embedding::Vector(vector) => {
+            Embedding::Vector(vector) | Embedding::Cut(vector) => {
                 transaction
-                    .prepare_cached("INSERT OR REPLACE INTO vectors (memory_seq, model, dimensions, words, vector) VALUES (?, ?, ?, ?, ?)")?
-                    .execute(params![position, model, rows(vector.len()), words, to_bytes(&vector)])?;
+                    .prepare_cached("INSERT OR REPLACE INTO vectors (memory_seq, model, dimensions, words, cut, vector) VALUES (?, ?, ?, ?, ?, ?)")?
+                    .execute(params![position, model, rows(vector.len()), words, cut, to_bytes(&vector)])?;
                 let entry = Entry { row: transaction.last_insert_rowid(), position };
                 changes.push(Change::Added { model: model.to_owned(), repository, entry, vector });
             }

@@ -138,7 +138,7 @@ fn keep_vectors(source: &Connection, target: &Connection) -> rusqlite::Result<()
     target.execute_batch("BEGIN")?;
     let mut now = target.prepare("SELECT seq, text FROM memories WHERE id = ? AND indexed")?;
     let mut vector = target.prepare(
-        "INSERT INTO vectors (memory_seq, model, dimensions, words, vector) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO vectors (memory_seq, model, dimensions, words, cut, vector) VALUES (?, ?, ?, ?, ?, ?)",
     )?;
     let mut rejection =
         target.prepare("INSERT INTO rejections (memory_seq, model, reason) VALUES (?, ?, ?)")?;
@@ -148,7 +148,7 @@ fn keep_vectors(source: &Connection, target: &Connection) -> rusqlite::Result<()
         Ok::<_, rusqlite::Error>(Some((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
     };
     let mut vectors = source.prepare(
-        "SELECT m.id, v.model, v.dimensions, v.words, v.vector FROM vectors v JOIN memories m ON m.seq = v.memory_seq
+        "SELECT m.id, v.model, v.dimensions, v.words, v.vector, v.cut FROM vectors v JOIN memories m ON m.seq = v.memory_seq
          ORDER BY v.id",
     )?;
     let mut rows = vectors.query([])?;
@@ -158,7 +158,7 @@ fn keep_vectors(source: &Connection, target: &Connection) -> rusqlite::Result<()
         let (model, dimensions, bytes): (String, usize, Vec<u8>) = (row.get(1)?, row.get(2)?, row.get(4)?);
         let numbers = from_bytes(&bytes);
         if words == embedded::words(&text) && numbers.len() == dimensions && embedded::is_unit(&numbers) {
-            vector.execute(params![position, model, dimensions, words, bytes])?;
+            vector.execute(params![position, model, dimensions, words, row.get::<_, bool>(5)?, bytes])?;
         }
     }
     let mut rejections = source.prepare(

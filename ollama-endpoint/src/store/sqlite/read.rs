@@ -90,6 +90,7 @@ pub(super) fn counts(connection: &Connection, model: &str) -> rusqlite::Result<C
     };
     counts.records = count("SELECT count(*) FROM records", &[])?;
     counts.with_vector = count("SELECT count(*) FROM vectors WHERE model = ?", &[model])?;
+    counts.cut = count("SELECT count(*) FROM vectors WHERE model = ? AND cut", &[model])?;
     counts.rejected = count("SELECT count(*) FROM rejections WHERE model = ?", &[model])?;
     counts.superseded = count("SELECT count(*) FROM memories WHERE superseded_by IS NOT NULL", &[])?;
     counts.merged = count("SELECT count(*) FROM memories WHERE merged_into IS NOT NULL", &[])?;
