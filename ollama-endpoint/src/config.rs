@@ -14,6 +14,7 @@ use shared::signature::SigningKeys;
 use url::Url;
 
 use crate::cli::Command;
+use crate::memory::Retention;
 use crate::proxy;
 
 /// Where this service differs from the others.
@@ -58,6 +59,12 @@ struct OwnArgs {
     /// Whether the generating model words events anew and compares memories, where it is there
     #[arg(long, env = "MEMORY_REFINE", default_value = "auto")]
     memory_refine: Refine,
+    /// Days until what was recorded and no search finds loses its words; 0: never
+    #[arg(long, env = "MEMORY_JUNK_DAYS", default_value = "90", value_parser = clap::value_parser!(u32).range(..=36_500))]
+    memory_junk_days: u32,
+    /// Days until a memory is forgotten that nobody has said since; 0: never
+    #[arg(long, env = "MEMORY_RETENTION_DAYS", default_value = "0", value_parser = clap::value_parser!(u32).range(..=36_500))]
+    memory_retention_days: u32,
     /// Whether callers of the proxy may change which models there are
     #[arg(long, env = "OLLAMA_PROXY_ADMIN", default_value = "0", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set)]
     ollama_proxy_admin: bool,
@@ -124,6 +131,8 @@ pub struct Config {
     pub embed_model: String,
     /// Whether the model that generates works on the memories.
     pub refine: Refine,
+    /// How long words are kept.
+    pub memory_retention: Retention,
     /// What the proxy allows.
     pub proxy: proxy::Limits,
     /// Who may use it.
@@ -202,6 +211,7 @@ impl Cli {
             chat_model: own.ollama_chat_model.clone(),
             embed_model: own.ollama_embed_model.clone(),
             refine: own.memory_refine,
+            memory_retention: own.retention(),
             proxy,
             proxy_auth: own.ollama_proxy_auth,
             server,
@@ -221,6 +231,11 @@ fn hosts(given: &[String]) -> anyhow::Result<Vec<String>> {
 }
 
 impl OwnArgs {
+    fn retention(&self) -> Retention {
+        let days = |days: u32| (days > 0).then(|| Duration::from_secs(u64::from(days) * 24 * 60 * 60));
+        Retention { junk: days(self.memory_junk_days), memories: days(self.memory_retention_days) }
+    }
+
     fn proxy_limits(&self) -> proxy::Limits {
         proxy::Limits {
             concurrency: self.ollama_proxy_concurrency,
@@ -266,6 +281,8 @@ mod tests {
         );
         assert_eq!(config.queue_url, "sqlite://./data/ollama-endpoint/queue.db");
         assert_eq!(config.refine, Refine::Auto);
+        let junk = Some(Duration::from_secs(90 * 24 * 60 * 60));
+        assert_eq!(config.memory_retention, Retention { junk, memories: None });
         assert!(config.mcp_allowed_hosts.is_empty());
         assert!(!config.proxy.admin && config.proxy_auth == ProxyAuth::Required && config.token.is_none());
     }

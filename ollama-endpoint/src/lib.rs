@@ -11,6 +11,7 @@ mod routes;
 
 mod receive;
 mod remember;
+mod retention;
 
 pub mod memory;
 
@@ -70,6 +71,7 @@ pub struct App {
     embedder: watch::Sender<embedder::Status>,
     refiner: watch::Sender<embedder::Status>,
     chat: Option<Chat>,
+    retention: memory::Retention,
     limits: shared::server::Limits,
 }
 
@@ -127,7 +129,15 @@ impl App {
             metrics: shared::telemetry::metrics()?,
             stop: CancellationToken::new(),
         };
-        Ok(Self { service, worker, embedder, refiner, chat, limits: config.server })
+        Ok(Self {
+            service,
+            worker,
+            embedder,
+            refiner,
+            chat,
+            retention: config.memory_retention,
+            limits: config.server,
+        })
     }
 
     /// Serves on `listener` until `stop`, then lets open work finish.
@@ -135,12 +145,13 @@ impl App {
         self.service.stop = stop.clone();
         let Service { memory, ollama, .. } = self.service.clone();
         let worker = tokio::spawn(self.worker.run(stop.clone()));
+        let sweeper = tokio::spawn(retention::run(memory.clone(), self.retention, stop.clone()));
         let backlog = Arc::new(memory.clone());
         let refiner = refine::run(backlog, self.chat, Pace::default(), self.refiner, stop.clone());
         let refiner = tokio::spawn(refiner);
         let embedder = tokio::spawn(embedder::run(memory, ollama, self.embedder, stop.clone()));
         shared::server::serve(listener, routes::routes(&self.service), self.limits, stop).await;
-        for ended in [worker.await, embedder.await, refiner.await] {
+        for ended in [worker.await, embedder.await, refiner.await, sweeper.await] {
             if let Err(error) = ended {
                 tracing::error!(%error, "a background task did not end in order");
             }

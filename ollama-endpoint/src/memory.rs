@@ -4,6 +4,7 @@
 mod backlog;
 mod brief;
 mod forget;
+mod retention;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use tokio::sync::Notify;
 
 pub use self::brief::Brief;
 pub use self::forget::Selection;
+pub use self::retention::Retention;
 pub use self::search::Question;
 pub(crate) use self::search::standing;
 pub use self::transfer::{ImportError, Importing};

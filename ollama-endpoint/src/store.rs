@@ -301,6 +301,22 @@ pub trait Store: Send + Sync + 'static {
     /// them back. Leaves an audit line for each. Answers those that there were.
     async fn forget(&self, ids: Vec<String>, audit: Audit) -> Result<Vec<Stored>, StoreError>;
 
+    /// Up to `limit` deliveries that were recorded before a moment, behind line `after` of the record, and have their words
+    /// still, although no memory that a search finds was made of them, nor anything else is known by them; with their lines.
+    async fn unneeded(
+        &self,
+        before: Timestamp,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, String)>, StoreError>;
+
+    /// Takes the words of such deliveries out of the record, as forgetting does, with an audit line for each. Answers of how
+    /// many; a delivery that is needed by now is left alone.
+    async fn strip(&self, deliveries: Vec<String>, audit: Audit, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Ids of up to `limit` memories that nobody has said since a moment.
+    async fn expired(&self, before: Timestamp, limit: usize) -> Result<Vec<String>, StoreError>;
+
     /// Up to `limit` indexed memories behind position `after`, in order, that have neither a vector of `model` nor a
     /// rejection by it.
     async fn unembedded(&self, model: String, after: i64, limit: usize) -> Result<Vec<Stored>, StoreError>;

@@ -25,7 +25,7 @@ pub(crate) struct Fixture {
     pub(crate) ollama: Ollama,
     pub(crate) calls: Arc<Mutex<Vec<Vec<String>>>>,
     pub(crate) script: Arc<Mutex<Script>>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -40,13 +40,12 @@ impl Fixture {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&directory.path().join("memory.db")).unwrap();
         let ollama = Ollama::new(base, "letters".into()).unwrap();
-        Self {
-            memory: Memory::new(Arc::new(store), ollama.clone()),
-            ollama,
-            calls,
-            script,
-            _directory: directory,
-        }
+        Self { memory: Memory::new(Arc::new(store), ollama.clone()), ollama, calls, script, directory }
+    }
+
+    /// Where it is on disk.
+    pub(crate) fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("memory.db")
     }
 
     pub(crate) fn answer(&self, script: Script) {

@@ -246,6 +246,23 @@ impl Store for SqliteStore {
         self.commit(move |transaction| forget::forget(transaction, &ids, &audit, Timestamp::now())).await
     }
 
+    async fn unneeded(
+        &self,
+        before: Timestamp,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, String)>, StoreError> {
+        self.read(move |reader| forget::unneeded(&reader.connection, before, after, limit)).await
+    }
+
+    async fn strip(&self, deliveries: Vec<String>, audit: Audit, now: Timestamp) -> Result<u64, StoreError> {
+        self.commit(move |transaction| forget::strip(transaction, &deliveries, &audit, now)).await
+    }
+
+    async fn expired(&self, before: Timestamp, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.read(move |reader| forget::expired(&reader.connection, before, limit)).await
+    }
+
     async fn unembedded(&self, model: String, after: i64, limit: usize) -> Result<Vec<Stored>, StoreError> {
         self.read(move |reader| embedded::unembedded(&reader.connection, &model, after, limit)).await
     }

@@ -41,6 +41,7 @@ fn config(directory: &tempfile::TempDir, ollama: &StandIn) -> Config {
         chat_model: "llama3.2".into(),
         embed_model: "nomic-embed-text".into(),
         refine: config::Refine::Off,
+        memory_retention: memory::Retention { junk: None, memories: None },
         proxy: proxy::Limits {
             concurrency: 4,
             waiting: 4,

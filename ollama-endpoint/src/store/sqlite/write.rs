@@ -61,14 +61,22 @@ pub(super) fn make(
     take_back(transaction, draft, &mut gone)?;
     stale::touch(transaction, delivery, &draft.repository, &distilled.touches)?;
     let kept = keep(transaction, id, delivery, draft)?;
+    Ok((kept, others_say_it_still(transaction, gone, delivery)?))
+}
+
+/// Makes memories again of what others than `delivery` have said as well as what went.
+pub(super) fn others_say_it_still(
+    transaction: &Connection,
+    gone: Gone,
+    delivery: &str,
+) -> rusqlite::Result<Vec<Change>> {
     let Gone { mut changes, confirmers } = gone;
-    // Others have said the same as what went, and say it still.
     for confirmer in confirmers.iter().filter(|confirmer| *confirmer != delivery) {
         if let Some(distilled) = record::latest(transaction, confirmer)? {
             changes.extend(make(transaction, confirmer, &distilled)?.1);
         }
     }
-    Ok((kept, changes))
+    Ok(changes)
 }
 
 /// Removes what an earlier version of the same delivery said, if this one says something else.
