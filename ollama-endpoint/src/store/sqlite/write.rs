@@ -60,7 +60,7 @@ pub(super) fn make(
     replace_other_words(transaction, &id, draft, &mut gone)?;
     take_back(transaction, draft, &mut gone)?;
     stale::touch(transaction, delivery, &draft.repository, &distilled.touches)?;
-    let kept = keep(transaction, id, delivery, draft)?;
+    let kept = keep(transaction, id, delivery, draft, &mut gone)?;
     Ok((kept, others_say_it_still(transaction, gone, delivery)?))
 }
 
@@ -121,11 +121,19 @@ fn taken_back(transaction: &Connection, draft: &Draft) -> rusqlite::Result<Optio
         .optional()
 }
 
-fn keep(transaction: &Connection, id: String, delivery: &str, draft: &Draft) -> rusqlite::Result<Kept> {
+fn keep(
+    transaction: &Connection,
+    id: String,
+    delivery: &str,
+    draft: &Draft,
+    gone: &mut Gone,
+) -> rusqlite::Result<Kept> {
     if draft.indexed
         && let Some(kept) = taken_back(transaction, draft)?
     {
         withdraw(transaction, delivery)?;
+        // What it said before, elsewhere.
+        delete(transaction, &id, gone)?;
         return Ok(kept);
     }
     confirms_nothing(transaction, delivery)?;

@@ -33,6 +33,7 @@ pub(crate) enum Step {
     Judge { newer: usize, older: usize, relation: u8 },
     Forget { nth: usize },
     Embed { nth: usize },
+    Sweep { minutes: u8, all: bool },
 }
 
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -64,6 +65,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => judge,
         2 => any::<usize>().prop_map(|nth| Step::Forget { nth }),
         2 => any::<usize>().prop_map(|nth| Step::Embed { nth }),
+        1 => (0..30_u8, any::<bool>()).prop_map(|(minutes, all)| Step::Sweep { minutes, all }),
     ];
     prop::collection::vec(step, 1..40)
 }
@@ -117,6 +119,16 @@ async fn one(store: &SqliteStore, step: &Step, at: Timestamp) {
             let vector = Embedding::Vector(vec![0.6, 0.8]);
             let kept = vec![(memory.position, memory.version, vector)];
             store.keep_embeddings("m".into(), kept).await.unwrap();
+        }
+        Step::Sweep { minutes, all } => {
+            let before = at - jiff::SignedDuration::from_mins(i64::from(*minutes));
+            if *all {
+                let expired = store.expired(before, 3).await.unwrap();
+                store.forget(expired, Audit::default()).await.unwrap();
+            }
+            let unneeded = store.unneeded(before, 0, 100).await.unwrap();
+            let unneeded = unneeded.into_iter().map(|(_, delivery)| delivery).collect();
+            store.strip(unneeded, Audit::default(), at).await.unwrap();
         }
         _ => {}
     }
