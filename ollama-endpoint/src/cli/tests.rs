@@ -18,8 +18,7 @@ fn found() -> SearchResponse {
     old["because"] = json!("src/queue.rs changed in 1a2b3c4 (2026-11-20)");
     let source = json!({"agent": "jules", "pull_request": 7, "url": "https://github.test/octo/app/pull/7"});
     let mut new = hit("fedcba9876543210", "Retries are capped\nat five \u{1b}[31m", source);
-    let found =
-        |rank, measure, contribution| json!({"rank": rank, "measure": measure, "weight": 1.0, "contribution": contribution});
+    let found = |rank, measure, contribution| json!({"rank": rank, "measure": measure, "weight": 1.0, "contribution": contribution});
     new["explanation"] = json!({"lexical": found(1, 7.25, 0.0164), "vector": found(2, 0.81, 0.0161), "recency": 0.98, "validity": 1.0});
     serde_json::from_value(json!({"mode": "hybrid", "results": [new, old]})).unwrap()
 }
