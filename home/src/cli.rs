@@ -1,0 +1,34 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::{services, tunnel};
+
+/// What the machine at home needs: the tunnel to the VPS, and the services that its system keeps running.
+#[derive(Debug, Parser)]
+#[command(name = "ai-relay-home", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The SSH reverse tunnel to the VPS
+    #[command(subcommand)]
+    Tunnel(tunnel::Verb),
+    /// The services that launchd or systemd keeps running
+    #[command(subcommand)]
+    Services(services::Verb),
+}
+
+/// Carries out a command.
+///
+/// # Errors
+/// The text says what went wrong and what to do.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Tunnel(verb) => tunnel::run(verb).await,
+        Command::Services(verb) => services::run(verb).await,
+    }
+}
