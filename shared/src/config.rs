@@ -12,9 +12,11 @@ use std::{
 
 mod app;
 mod service;
+mod tunnel;
 
 pub use app::AppArgs;
 pub use service::{RetentionArgs, ServiceArgs};
+pub use tunnel::TunnelArgs;
 
 use anyhow::{Context, bail};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};

@@ -190,7 +190,8 @@ impl Diagnosis {
                 let (word, says) = (status.word(), printable(says));
                 let _ = writeln!(text, "  {word:<4}  {check:<width$}  {says}");
                 if let Some(mend) = mend {
-                    let _ = writeln!(text, "{:indent$}→ {}", "", printable(mend), indent = INDENT + width + 2);
+                    let _ =
+                        writeln!(text, "{:indent$}→ {}", "", printable(mend), indent = INDENT + width + 2);
                 }
             }
         }
@@ -264,10 +265,7 @@ mod tests {
         assert_eq!(found.counts, Counts { skipped: 1, ok: 1, warn: 1, fail: 2 });
         let hops: Vec<_> = found.hops.iter().map(|hop| (hop.hop, hop.status)).collect();
         let [ok, fail, skipped] = [Status::Ok, Status::Fail, Status::Skipped];
-        assert_eq!(
-            hops,
-            [("settings", ok), ("tunnel", fail), ("claude-endpoint", fail), ("end", skipped)]
-        );
+        assert_eq!(hops, [("settings", ok), ("tunnel", fail), ("claude-endpoint", fail), ("end", skipped)]);
     }
 
     #[test]

@@ -9,8 +9,7 @@ use crate::signature::TOLERANCE_SECONDS;
 /// A date has whole seconds, and travels.
 const HARMLESS: i64 = 5;
 /// What sets a clock right, on either system.
-const MEND: &str =
-    "set the clock that is wrong by the network: `timedatectl set-ntp true` (Linux), `sudo sntp -sS time.apple.com` (macOS)";
+const MEND: &str = "set the clock that is wrong by the network: `timedatectl set-ntp true` (Linux), `sudo sntp -sS time.apple.com` (macOS)";
 
 /// Seconds that the sender of an answer is ahead of `now`, by its `Date`.
 pub fn ahead(headers: &HeaderMap, now: Timestamp) -> Option<i64> {

@@ -1,4 +1,4 @@
-//! Whether secrets are worth their name. What is told of one is its length, never a part of it. Pure.
+//! Whether secrets are worth their name. What is told of one is its length, never a part of it.
 
 use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, path::Path};
 
@@ -14,7 +14,8 @@ const FEWEST: usize = 8;
 /// What makes a good one.
 pub const MAKE: &str = "make one with `openssl rand -hex 32`";
 /// What makes a good key between our services.
-pub const MAKE_KEY: &str = "make one with `echo whsec_$(openssl rand -base64 32)`, and set it on both machines";
+pub const MAKE_KEY: &str =
+    "make one with `echo whsec_$(openssl rand -base64 32)`, and set it on both machines";
 
 /// The secrets of a comma-separated list.
 pub fn split(list: &SecretString) -> Vec<SecretString> {
@@ -32,7 +33,9 @@ pub fn strength(name: &str, secrets: &[SecretString], make: &str) -> Finding {
         if different < FEWEST {
             Some(format!("{which}has only {different} different characters: it is easy to guess"))
         } else if length < COMFORTABLE {
-            Some(format!("{which}has {length} characters; {COMFORTABLE} chosen by chance are beyond guessing"))
+            Some(format!(
+                "{which}has {length} characters; {COMFORTABLE} chosen by chance are beyond guessing"
+            ))
         } else if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-+/=.".contains(&b)) {
             Some(format!("{which}has characters that shells, compose files and Coolify may change"))
         } else {
@@ -42,8 +45,10 @@ pub fn strength(name: &str, secrets: &[SecretString], make: &str) -> Finding {
     match secrets.iter().enumerate().find_map(weakness) {
         Some(says) => Finding::warn(name, says, make),
         None => {
-            let lengths: Vec<_> = secrets.iter().map(|one| one.expose_secret().chars().count().to_string()).collect();
-            let many = if secrets.len() > 1 { format!("{} are valid, of ", secrets.len()) } else { String::new() };
+            let lengths: Vec<_> =
+                secrets.iter().map(|one| one.expose_secret().chars().count().to_string()).collect();
+            let many =
+                if secrets.len() > 1 { format!("{} are valid, of ", secrets.len()) } else { String::new() };
             Finding::ok(name, format!("{many}{} characters", lengths.join(" and ")))
         }
     }
@@ -121,7 +126,9 @@ mod tests {
         let file = folder.path().join("secret");
         assert_eq!(private("X", &file), None);
         std::fs::write(&file, "x").unwrap();
-        for (mode, status) in [(0o600, Status::Ok), (0o400, Status::Ok), (0o640, Status::Warn), (0o604, Status::Warn)] {
+        for (mode, status) in
+            [(0o600, Status::Ok), (0o400, Status::Ok), (0o640, Status::Warn), (0o604, Status::Warn)]
+        {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(private("X", &file).unwrap().status, status, "{mode:o}");
         }
