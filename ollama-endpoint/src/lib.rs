@@ -43,6 +43,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use inbox::auth::Auth;
+use inbox::outcomes::Followed;
 use metrics_exporter_prometheus::PrometheusHandle;
 use queue::{LaneStatus, Queue, Worker, WorkerOptions};
 use secrecy::SecretString;
@@ -84,6 +85,7 @@ struct Service {
     queue: Queue,
     most_open: u64,
     auth: Auth,
+    followed: Followed,
     proxy: Arc<Proxy>,
     proxy_auth: ProxyAuth,
     mcp: Mcp,
@@ -120,6 +122,7 @@ impl App {
             queue,
             most_open: config.most_open,
             auth: auth(config.keys, config.token),
+            followed: Followed::default(),
             proxy: Arc::new(proxy),
             proxy_auth: config.proxy_auth,
             mcp,

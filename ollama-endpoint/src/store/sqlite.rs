@@ -6,6 +6,7 @@ mod embedded;
 mod export;
 mod files;
 mod forget;
+mod glance;
 mod import;
 mod index;
 mod read;
@@ -32,6 +33,7 @@ use tokio::sync::mpsc;
 
 pub use self::check::{Checked, check};
 pub use self::files::{Held, back_up, reindex, restore};
+pub use self::glance::{Glance, glance};
 use self::search::Reader;
 use super::portable::{Imported, Line};
 use super::thread::{Grouped, Thread};
