@@ -84,6 +84,12 @@ impl Finding {
     pub fn fail(check: impl Into<String>, says: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { status: Status::Fail, ..Self::warn(check, says, mend) }
     }
+
+    /// The same where the work goes on without it: no failure, but a warning.
+    #[must_use]
+    pub fn softened(self) -> Self {
+        Self { status: self.status.min(Status::Warn), ..self }
+    }
 }
 
 /// One stretch of the journey.

@@ -30,6 +30,7 @@ const REMEDIES: Remedies = Remedies {
     frozen: "see what it waits for in its log, then `systemctl restart relay`, or restart the container",
     stranger: "`ss -ltnp` shows who has the port; stop it, or set PORT to a free one",
     mixed_up: "PORT is another service's here; set it to the relay's",
+    key: "restart the relay: it runs with another RELAY_SIGNING_KEY",
     upgrade: "install one version of both, and restart the relay: a running program keeps the version that it was started as",
 };
 

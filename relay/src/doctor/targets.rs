@@ -130,6 +130,7 @@ fn remedies(service: &str, is_short: bool) -> Remedies {
             }
         },
         mixed_up: "CLAUDE_ENDPOINT and OLLAMA_ENDPOINT, or the tunnel's ports, are mixed up: on the Mac: ./scripts/setup-tunnel.sh setup, with --claude-port and --ollama-port",
+        key: "RELAY_SIGNING_KEY must be the same on both machines: compare `printf %s \"$RELAY_SIGNING_KEY\" | sha256sum` (on the Mac `shasum -a 256`), set it, and start both again",
         upgrade: "install one version on both machines; until then new events may wait",
     }
 }

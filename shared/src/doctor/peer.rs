@@ -151,6 +151,8 @@ pub struct Remedies {
     pub stranger: &'static str,
     /// Another of our services answers.
     pub mixed_up: &'static str,
+    /// It does not know our key.
+    pub key: &'static str,
     /// Its version is another one.
     pub upgrade: &'static str,
 }
@@ -201,7 +203,6 @@ pub fn identity(service: &str, seen: &Seen, keys: usize, remedies: &Remedies) ->
 
 fn signature(service: &str, signed: &Signed, keys: usize, remedies: &Remedies) -> Option<Finding> {
     let check = "signatures";
-    let same = "RELAY_SIGNING_KEY must be the same on both machines: compare `sha256sum` of it, set it, and start both again";
     Some(match signed {
         Signed::Unasked => return None,
         Signed::Both(1) => Finding::ok(check, "its and ours hold, both ways"),
@@ -218,7 +219,7 @@ fn signature(service: &str, signed: &Signed, keys: usize, remedies: &Remedies) -
             "set the clocks right: `timedatectl set-ntp true` (Linux), `sudo sntp -sS time.apple.com` (macOS)",
         ),
         Signed::Refused(why) => {
-            Finding::fail(check, format!("the {service} refuses our signature: {why}"), same)
+            Finding::fail(check, format!("the {service} refuses our signature: {why}"), remedies.key)
         }
         Signed::Unproven(why) => Finding::fail(
             check,
@@ -248,8 +249,14 @@ mod tests {
     use super::*;
     use crate::{doctor::Status, health::Check};
 
-    const REMEDIES: Remedies =
-        Remedies { start: "start", frozen: "thaw", stranger: "chase", mixed_up: "swap", upgrade: "upgrade" };
+    const REMEDIES: Remedies = Remedies {
+        start: "start",
+        frozen: "thaw",
+        stranger: "chase",
+        mixed_up: "swap",
+        key: "RELAY_SIGNING_KEY",
+        upgrade: "upgrade",
+    };
 
     fn answered(signed: Signed) -> Seen {
         let report = Report::new("claude-endpoint").with("store", Check::pass());
