@@ -54,8 +54,8 @@ pub trait Reviewer: Send + Sync + fmt::Debug {
     /// What is missing and what to do about it.
     async fn ready(&self) -> Result<(), String>;
 
-    /// What a doctor finds, who asks nothing that costs.
-    async fn examine(&self) -> Vec<Finding> {
+    /// What a doctor finds, who asks nothing that costs, and `offline` nobody on the internet.
+    async fn examine(&self, _offline: bool) -> Vec<Finding> {
         vec![match self.ready().await {
             Ok(()) => Finding::ok("ready", format!("with {}", self.model())),
             Err(reason) => Finding::fail("ready", reason, "what stands there"),

@@ -22,7 +22,7 @@ pub(crate) mod plan;
 pub(crate) mod trouble;
 mod walk;
 
-use github::{Credential, Github, GithubError, Hook, Scope};
+use github::{Credential, Github, GithubError, Scope};
 use plan::{Asked, GivenUp, Listing, Redelivery};
 use trouble::{Trouble, advice};
 use walk::Walk;

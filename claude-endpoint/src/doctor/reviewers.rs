@@ -9,12 +9,7 @@ pub(super) async fn examine(reviewers: &Reviewers, offline: bool) -> Vec<Finding
     let (mut found, mut is_chosen) = (Vec::new(), false);
     for candidate in reviewers.candidates() {
         let name = candidate.name();
-        if offline && !candidate.is_free() {
-            found.push(Finding::skipped(name, "not asked: --offline"));
-            is_chosen = true;
-            continue;
-        }
-        let looked = candidate.examine().await;
+        let looked = candidate.examine(offline).await;
         is_chosen = looked.iter().all(|one| one.status != Status::Fail);
         found
             .extend(looked.into_iter().map(|one| Finding { check: format!("{name}: {}", one.check), ..one }));

@@ -241,7 +241,10 @@ impl Reviewer for Anthropic {
         listed.map(drop).map_err(|error| format!("{} cannot be reached: {}", self.base, cause(error)))
     }
 
-    async fn examine(&self) -> Vec<Finding> {
+    async fn examine(&self, offline: bool) -> Vec<Finding> {
+        if offline {
+            return vec![Finding::skipped("CLAUDE_MODEL", "Anthropic is not asked: --offline")];
+        }
         let mut found = vec![self.model_is_there(&self.model, "CLAUDE_MODEL").await];
         if let Some(cheaper) = &self.cheaper {
             found.push(self.model_is_there(&cheaper.model, "CLAUDE_CHEAP_MODEL").await);

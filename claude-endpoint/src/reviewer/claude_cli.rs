@@ -268,7 +268,7 @@ impl Reviewer for ClaudeCli {
         }
     }
 
-    async fn examine(&self) -> Vec<Finding> {
+    async fn examine(&self, _offline: bool) -> Vec<Finding> {
         self.findings().await
     }
 

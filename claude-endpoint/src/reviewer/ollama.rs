@@ -165,7 +165,7 @@ impl Reviewer for Ollama {
         if have { Ok(()) } else { Err(format!("the model is missing; `ollama pull {}`", self.model)) }
     }
 
-    async fn examine(&self) -> Vec<Finding> {
+    async fn examine(&self, _offline: bool) -> Vec<Finding> {
         vec![match self.ready().await {
             Ok(()) => Finding::ok("ready", format!("it has {}", self.model)),
             Err(reason) if reason.contains("pull") => {

@@ -46,7 +46,7 @@ fn expiry(der: &[u8], now: Timestamp) -> Finding {
     let Ok(certificate) = Certificate::from_der(der) else {
         return Finding::skipped(check, "it cannot be read");
     };
-    let ends = certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
+    let ends = certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs();
     let ends = i64::try_from(ends)
         .ok()
         .and_then(|seconds| Timestamp::from_second(seconds).ok())

@@ -31,7 +31,7 @@ pub struct Glance {
 /// There is no memory, it is of another version, or it cannot be read.
 pub fn glance(path: &Path, time: Duration) -> Result<Glance, StoreError> {
     let failed = |error: rusqlite::Error| StoreError::Backend(error.into());
-    let connection = open_present(path)?;
+    let mut connection = open_present(path)?;
     let memories =
         connection.query_row("SELECT count(*) FROM memories", [], |row| row.get(0)).map_err(failed)?;
     let models = models(&connection).map_err(failed)?;
