@@ -168,7 +168,7 @@ fn routes(model: Arc<Model>) -> Router {
     Router::new()
         .route("/", get(async || StatusCode::NOT_FOUND).head(async || StatusCode::OK))
         .route("/v1/models", get(models))
-        .route("/v1/models/{model}", get(model))
+        .route("/v1/models/{model}", get(one_model))
         .route("/v1/messages", post(messages))
         .route("/v1/messages/count_tokens", post(count_tokens))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "not_found_error", "Not found"))
@@ -185,7 +185,7 @@ async fn models(Shared(model): Shared<Arc<Model>>, headers: HeaderMap) -> Respon
     json_response(StatusCode::OK, &ends)
 }
 
-async fn model(
+async fn one_model(
     Shared(model): Shared<Arc<Model>>,
     Path(id): Path<String>,
     headers: HeaderMap,
