@@ -67,15 +67,15 @@ pub async fn running(
     };
     let seen = peer::look(name, &base, keys).await;
     let mut found = vec![peer::reach(&base, &seen, &REMEDIES, "it ends as it begins")];
+    let report = own::report(&seen).filter(|report| report.service_id == name).cloned();
     found.push(match listeners::on(service.port) {
-        Ok(listening) => exposure::of_service(name, service.port, &listening, true),
+        Ok(listening) => exposure::of_service(name, service.port, &listening, true, report.is_some()),
         Err(why) => Finding::skipped("address", why),
     });
     if matches!(seen, Seen::Answered(_) | Seen::Stranger(_)) {
         let identity = peer::identity(name, &seen, keys.len(), &REMEDIES);
         found.extend(identity.into_iter().filter(|one| one.check != "clock"));
     }
-    let report = own::report(&seen).filter(|report| report.service_id == name).cloned();
     let wanted = [
         ("store", "store"),
         ("queue:pending", "waiting events"),

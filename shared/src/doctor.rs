@@ -192,10 +192,12 @@ impl Diagnosis {
         let mut text = format!("{} doctor {}\n", self.service, self.version);
         for hop in &self.hops {
             let _ = writeln!(text, "\n{}", hop.hop);
-            for Finding { check, status, says, mend } in &hop.checks {
+            for (index, Finding { check, status, says, mend }) in hop.checks.iter().enumerate() {
                 let (word, says) = (status.word(), printable(says));
                 let _ = writeln!(text, "  {word:<4}  {check:<width$}  {says}");
-                if let Some(mend) = mend {
+                let next = hop.checks.get(index + 1).and_then(|next| next.mend.as_ref());
+                // What mends the next one as well stands below that.
+                if let Some(mend) = mend.as_ref().filter(|mend| next != Some(mend)) {
                     let _ =
                         writeln!(text, "{:indent$}→ {}", "", printable(mend), indent = INDENT + width + 2);
                 }
@@ -255,6 +257,7 @@ mod tests {
             vec![
                 Finding::warn("claude", "a stranger's\u{1b}[31m words", "look"),
                 Finding::fail("ollama", "nobody listens", mend),
+                Finding::fail("memory", "nobody listens either", mend),
             ],
         );
         found.hop("claude-endpoint", vec![Finding::fail("answer", "none", "start it")]);
@@ -268,7 +271,7 @@ mod tests {
         assert_eq!(found.status, Status::Fail);
         let cause = found.cause.unwrap();
         assert_eq!((cause.hop, cause.check.as_str()), ("tunnel", "ollama"));
-        assert_eq!(found.counts, Counts { skipped: 1, ok: 1, warn: 1, fail: 2 });
+        assert_eq!(found.counts, Counts { skipped: 1, ok: 1, warn: 1, fail: 3 });
         let hops: Vec<_> = found.hops.iter().map(|hop| (hop.hop, hop.status)).collect();
         let [ok, fail, skipped] = [Status::Ok, Status::Fail, Status::Skipped];
         assert_eq!(hops, [("settings", ok), ("tunnel", fail), ("claude-endpoint", fail), ("end", skipped)]);
@@ -287,6 +290,7 @@ tunnel
   warn  claude                 a stranger's [31m words
                                → look
   FAIL  ollama                 nobody listens
+  FAIL  memory                 nobody listens either
                                → ./scripts/setup-tunnel.sh up
 
 claude-endpoint
@@ -296,7 +300,7 @@ claude-endpoint
 end
   -     answer                 not reached
 
-2 failed, 1 to look at, 1 ok, 1 skipped
+3 failed, 1 to look at, 1 ok, 1 skipped
 broken first: tunnel, ollama
 → ./scripts/setup-tunnel.sh up
 ";

@@ -8,7 +8,7 @@ use shared::{
     client,
     doctor::{
         Finding, disk, exposure, listeners, own,
-        peer::{self, Remedies},
+        peer::{self, Remedies, Seen},
     },
     health::Report,
 };
@@ -42,12 +42,12 @@ pub(super) async fn examine(args: &RelayArgs, known: &Known) -> Vec<Finding> {
     };
     let seen = peer::look(SERVICE, &base, &[]).await;
     let mut found = vec![peer::reach(&base, &seen, &REMEDIES, "it ends as it begins")];
+    let report = own::report(&seen).filter(|report| report.service_id == SERVICE);
     found.push(match listeners::on(service.port) {
-        Ok(listening) => exposure::of_service(SERVICE, service.port, &listening, false),
+        Ok(listening) => exposure::of_service(SERVICE, service.port, &listening, false, report.is_some()),
         Err(why) => Finding::skipped("address", why),
     });
-    let report = own::report(&seen).filter(|report| report.service_id == SERVICE);
-    if own::report(&seen).is_some() {
+    if matches!(seen, Seen::Answered(_) | Seen::Stranger(_)) {
         found.extend(
             peer::identity(SERVICE, &seen, 0, &REMEDIES).into_iter().filter(|one| one.check != "clock"),
         );

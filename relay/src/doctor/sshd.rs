@@ -7,12 +7,13 @@ use std::{
     process::Command,
 };
 
-use shared::doctor::{Finding, tunnel::fingerprint};
+use shared::doctor::{Finding, Status, tunnel::fingerprint};
 
 use super::{Doctor, sshd_policy::Policy, targets::Road};
 
 /// Where packages put it; its folder is seldom on the PATH.
 const PROGRAMS: [&str; 4] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd", "/sbin/sshd"];
+const KEYS: &str = "authorized_keys";
 const ACCOUNT: &str = "deploy/README.md, \"An account for the tunnel\", has the commands";
 
 /// Looks at it.
@@ -49,7 +50,10 @@ pub(super) fn examine(doctor: &Doctor, roads: &[Road]) -> Vec<Finding> {
     }
     let policy = Policy::read(&String::from_utf8_lossy(&output.stdout));
     let mut found = account(user, &policy);
-    found.extend(policy.judge(user, &ports));
+    if found.iter().any(|one| one.check == KEYS) {
+        let is_bound = found.iter().any(|one| one.check == KEYS && one.status == Status::Ok);
+        found.extend(policy.judge(user, &ports, is_bound));
+    }
     found.push(host_keys(&policy));
     found
 }
@@ -91,7 +95,7 @@ fn place(file: &str, home: &str, user: &str) -> PathBuf {
 
 /// The lines that let a key in: each bound to the tunnel's ports, whatever sshd's own configuration becomes.
 fn keys(user: &str, files: &[PathBuf]) -> Finding {
-    let check = "authorized_keys";
+    let check = KEYS;
     let print =
         "the line that `setup-tunnel.sh setup` prints on the Mac; its form is in deploy/authorized_keys";
     let Some((path, text)) = files.iter().find_map(|path| Some((path, fs::read_to_string(path).ok()?)))
@@ -115,7 +119,7 @@ fn keys(user: &str, files: &[PathBuf]) -> Finding {
     let lines: Vec<&str> =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     let bound = |line: &&&str| {
-        let options = line.split(" ssh-").next().unwrap_or_default();
+        let options = options(line);
         options.contains("restrict") && options.contains("permitlisten=") && options.contains("command=")
     };
     match (lines.len(), lines.iter().filter(|line| !bound(line)).count()) {
@@ -127,6 +131,16 @@ fn keys(user: &str, files: &[PathBuf]) -> Finding {
             print,
         ),
     }
+}
+
+/// What stands before the key on its line (sshd(8), "AUTHORIZED_KEYS FILE FORMAT").
+fn options(line: &str) -> &str {
+    let kinds = ["ssh-", "ecdsa-", "sk-"];
+    let key = kinds.iter().filter_map(|kind| match line.starts_with(kind) {
+        true => Some(0),
+        false => line.find(&format!(" {kind}")),
+    });
+    key.min().map_or("", |at| &line[..at])
 }
 
 /// To be compared with what the Mac has pinned.
@@ -145,8 +159,6 @@ fn host_keys(policy: &Policy) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use shared::doctor::Status;
-
     use super::*;
 
     #[test]

@@ -9,6 +9,36 @@ const FREE_WITHIN: u64 = 60;
 const APPLY: &str =
     "copy deploy/sshd.conf to /etc/ssh/sshd_config.d/ai-relay.conf, then `sshd -t && systemctl reload ssh`";
 
+/// A setting that must have one value or, for the command, must not.
+struct Door {
+    name: &'static str,
+    /// The value with which it is shut; of the command, the one with which it is open.
+    shut: &'static str,
+    check: &'static str,
+    may: &'static str,
+    /// Whether `restrict,command=` in `authorized_keys` shuts it as well.
+    by_key: bool,
+}
+
+const fn door(
+    name: &'static str,
+    shut: &'static str,
+    check: &'static str,
+    may: &'static str,
+    by_key: bool,
+) -> Door {
+    Door { name, shut, check, may, by_key }
+}
+
+const DOORS: [Door; 6] = [
+    door("forcecommand", "none", "commands", "run commands", true),
+    door("permittty", "no", "terminal", "have a terminal", true),
+    door("allowstreamlocalforwarding", "no", "unix sockets", "forward unix sockets", false),
+    door("allowagentforwarding", "no", "agent", "forward an agent", true),
+    door("x11forwarding", "no", "X11", "forward X11", true),
+    door("permittunnel", "no", "tun device", "open tun devices", false),
+];
+
 /// Settings by their names in lower case; of those that are told more than once (`hostkey`), all.
 #[derive(Debug, Default)]
 pub(super) struct Policy(BTreeMap<String, Vec<String>>);
@@ -37,20 +67,11 @@ impl Policy {
         self.one(name).parse().unwrap_or_default()
     }
 
-    /// One finding per door. `ports` are those that the tunnel needs on loopback.
-    pub(super) fn judge(&self, user: &str, ports: &[u16]) -> Vec<Finding> {
+    /// One finding per door. `ports` are those that the tunnel needs on loopback; `is_bound`: the lines in `authorized_keys`
+    /// shut some of the doors by themselves.
+    pub(super) fn judge(&self, user: &str, ports: &[u16], is_bound: bool) -> Vec<Finding> {
         let mut found = vec![self.forwarding(user), self.gateway(), self.listens(ports)];
-        found.extend(self.shut("forcecommand", |value| value != "none", "commands", "run commands"));
-        found.extend(self.shut("permittty", |value| value == "no", "terminal", "have a terminal"));
-        found.extend(self.shut(
-            "allowstreamlocalforwarding",
-            |value| value == "no",
-            "unix sockets",
-            "forward unix sockets",
-        ));
-        found.extend(self.shut("allowagentforwarding", |value| value == "no", "agent", "forward an agent"));
-        found.extend(self.shut("x11forwarding", |value| value == "no", "X11", "forward X11"));
-        found.extend(self.shut("permittunnel", |value| value == "no", "tun device", "open tun devices"));
+        found.extend(DOORS.iter().filter_map(|door| self.open(door, is_bound)));
         if found.iter().all(|one| one.mend.is_none()) {
             found = vec![Finding::ok(
                 "policy",
@@ -110,10 +131,13 @@ impl Policy {
         }
     }
 
-    fn shut(&self, name: &str, is_shut: impl Fn(&str) -> bool, check: &str, may: &str) -> Option<Finding> {
-        let value = self.one(name);
-        (!is_shut(value)).then(|| {
-            Finding::fail(check, format!("who has the tunnel's key may {may}, unless authorized_keys forbids it (sshd: {name} {value})"), APPLY)
+    fn open(&self, door: &Door, is_bound: bool) -> Option<Finding> {
+        let (Door { name, shut, check, may, by_key }, value) = (door, self.one(door.name));
+        let is_open = if *name == "forcecommand" { value == *shut } else { value != *shut };
+        let says = |more| format!("who has the tunnel's key may {may}{more} (sshd: {name} {value})");
+        is_open.then(|| match is_bound && *by_key {
+            true => Finding::warn(*check, says(", were it not for authorized_keys"), APPLY),
+            false => Finding::fail(*check, says(""), APPLY),
         })
     }
 
@@ -156,7 +180,7 @@ mod tests {
         passwordauthentication yes\nauthenticationmethods publickey\nclientaliveinterval 5\nclientalivecountmax 2\nhostkey /a\nhostkey /b\n";
 
     fn judge(text: &str) -> Vec<Finding> {
-        Policy::read(text).judge("ai-tunnel", &[5050, 8091])
+        Policy::read(text).judge("ai-tunnel", &[5050, 8091], false)
     }
 
     #[test]
@@ -195,5 +219,13 @@ mod tests {
                 "{to}: {found:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_authorized_keys_shuts_is_no_more_than_a_warning() {
+        let open = GOOD.replace("/bin/false", "none").replace("localforwarding no", "localforwarding yes");
+        let found = Policy::read(&open).judge("ai-tunnel", &[5050, 8091], true);
+        let of = |check: &str| found.iter().find(|one| one.check == check).unwrap().status;
+        assert_eq!((of("commands"), of("unix sockets")), (Status::Warn, Status::Fail));
     }
 }

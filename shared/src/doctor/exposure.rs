@@ -66,13 +66,15 @@ pub fn of_tunnel(service: &str, port: u16, found: &[Listener]) -> Finding {
     }
 }
 
-/// A service's own port. `is_private`: nobody outside of this machine may reach it.
-pub fn of_service(service: &str, port: u16, found: &[Listener], is_private: bool) -> Finding {
+/// A service's own port. `is_private`: nobody outside of this machine may reach it; `is_it`: it has answered there as
+/// itself, whatever its process is called.
+pub fn of_service(service: &str, port: u16, found: &[Listener], is_private: bool, is_it: bool) -> Finding {
     let check = "address";
     let Some(open) = found.iter().max_by_key(|listener| rank(listener.address)) else {
         return Finding::skipped(check, format!("nobody listens on port {port}"));
     };
-    if let Some(other) = found.iter().find(|listener| !is_of(listener, &[service])) {
+    let other = found.iter().find(|listener| !is_it && !is_of(listener, &[service]));
+    if let Some(other) = other {
         return Finding::fail(
             check,
             format!("{} listens on port {port}, where the {service} should", told(other)),
@@ -150,11 +152,14 @@ mod tests {
 
     #[test]
     fn a_service_at_home_is_for_this_machine_alone() {
-        let judge = |found: &[Listener], is_private| of_service("ollama-endpoint", 8090, found, is_private);
+        let judge =
+            |found: &[Listener], is_private| of_service("ollama-endpoint", 8090, found, is_private, false);
         assert_eq!(judge(&[], true).status, Status::Skipped);
         assert_eq!(judge(&[listener("127.0.0.1", "ollama-endpoint")], true).status, Status::Ok);
         assert_eq!(judge(&[listener("0.0.0.0", "ollama-endpoint")], true).status, Status::Fail);
         assert_eq!(judge(&[listener("0.0.0.0", "ollama-endpoint")], false).status, Status::Warn);
+        let renamed = of_service("relay", 1, &[listener("127.0.0.1", "relay-2")], false, true);
+        assert_eq!(renamed.status, Status::Ok);
         let other = judge(&[listener("127.0.0.1", "nc")], true);
         assert!(other.status == Status::Fail && other.says.starts_with("nc (pid 7)"), "{other:?}");
     }

@@ -12,6 +12,7 @@ use crate::support::{
 };
 
 mod home;
+mod tls;
 mod vps;
 
 /// The relay's own token at GitHub.
