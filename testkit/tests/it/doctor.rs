@@ -199,7 +199,7 @@ async fn where_all_is_well_each_hop_is_told_as_such() {
     let site = Site::start().await;
     site.world.github.list_attempt(
         site.hook,
-        testkit::webhook::Delivery::new("d0", "ping", &testkit::webhook::ping()),
+        testkit::webhook::Delivery::new("d0", "ping", &testkit::webhook::ping(&Scenario::default())),
         200,
     );
     let folder = site.world.folder.path().display().to_string();
