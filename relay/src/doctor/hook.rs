@@ -6,8 +6,8 @@ use shared::doctor::Finding;
 
 use crate::missed::plan::{self, Attempt, Listing};
 
-/// Events without which there is nothing to review.
-const WANTED: &str = "pull_request";
+/// Where a hook is changed.
+const PAGE: &str = "in the webhook's settings at GitHub";
 /// What was not delivered longer ago is history.
 const LATELY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -65,70 +65,64 @@ impl Hook {
 /// Looks at a hook of ours; `of` names whose it is, for people.
 pub(super) fn judge(of: &str, hook: &Hook) -> Vec<Finding> {
     let check = format!("webhook of {of}");
-    let page = "in the webhook's settings at GitHub";
-    let mut found = Vec::new();
-    let mut wrong = |is_fatal: bool, says: &str, mend: String| {
-        let make = if is_fatal { Finding::fail } else { Finding::warn };
-        found.push(make(check.clone(), says.to_owned(), mend));
-    };
-    if !hook.active {
-        wrong(true, "it is switched off", format!("tick \"Active\" {page}"));
-    }
-    if hook.config.secret.as_deref().unwrap_or_default().is_empty() {
-        wrong(
-            true,
-            "it has no secret: all it sends is refused",
-            format!("set \"Secret\" {page} to GITHUB_WEBHOOK_SECRET"),
-        );
-    }
-    match hook.config.content_type.as_deref() {
-        Some("json" | "form") | None => {}
-        Some(other) => wrong(
-            true,
-            &format!("its content type is {other}"),
-            format!("set \"Content type\" {page} to application/json"),
-        ),
-    }
-    if hook
-        .config
-        .insecure_ssl
-        .as_ref()
-        .is_some_and(|value| value.as_str().map_or(value == 1, |text| text != "0"))
-    {
-        wrong(
-            false,
-            "GitHub does not check the relay's certificate",
-            format!("\"Enable SSL verification\" {page}"),
-        );
-    }
-    if hook.config.url.starts_with("http://") {
-        wrong(
-            false,
-            "it leads to an http URL: what it sends travels in clear",
-            format!("change \"Payload URL\" {page} to https"),
-        );
-    }
-    if let Some(events) = &hook.events {
-        let sends = |event: &str| events.iter().any(|one| one == event || one == "*");
-        if !sends(WANTED) {
-            wrong(
-                true,
-                "it does not send pull requests",
-                format!("choose \"Pull requests\" (and \"Pushes\", \"Issue comments\") {page}"),
-            );
-        } else if !sends("push") || !sends("issue_comment") {
-            wrong(
-                false,
-                "it sends pull requests, and not all of pushes and comments: the memory learns less, and /ai commands are not heard",
-                format!("choose \"Pushes\" and \"Issue comments\" {page}"),
-            );
-        }
-    }
+    let mut found: Vec<Finding> =
+        [active(hook), secret(hook), content_type(hook), tls(hook), scheme(hook), events(hook)]
+            .into_iter()
+            .flatten()
+            .map(|one| Finding { check: format!("{check}: {}", one.check), ..one })
+            .collect();
     if found.is_empty() {
         found.push(Finding::ok(check, format!("leads to {}", hook.config.url)));
     }
     found.extend(last_response(of, hook));
     found
+}
+
+fn active(hook: &Hook) -> Option<Finding> {
+    let mend = format!("tick \"Active\" {PAGE}");
+    (!hook.active).then(|| Finding::fail("active", "it is switched off", mend))
+}
+
+fn secret(hook: &Hook) -> Option<Finding> {
+    let is_set = hook.config.secret.as_deref().is_some_and(|secret| !secret.is_empty());
+    let mend = format!("set \"Secret\" {PAGE} to GITHUB_WEBHOOK_SECRET");
+    (!is_set).then(|| Finding::fail("secret", "it has no secret: all it sends is refused", mend))
+}
+
+fn content_type(hook: &Hook) -> Option<Finding> {
+    let kind = hook.config.content_type.as_deref().filter(|kind| !matches!(*kind, "json" | "form"))?;
+    let mend = format!("set \"Content type\" {PAGE} to application/json");
+    Some(Finding::fail("content type", format!("its content type is {kind}"), mend))
+}
+
+fn tls(hook: &Hook) -> Option<Finding> {
+    let is_off = |value: &serde_json::Value| value.as_str().map_or(value == 1, |text| text != "0");
+    let mend = format!("\"Enable SSL verification\" {PAGE}");
+    let says = "GitHub does not check the relay's certificate";
+    hook.config.insecure_ssl.as_ref().is_some_and(is_off).then(|| Finding::warn("certificate", says, mend))
+}
+
+fn scheme(hook: &Hook) -> Option<Finding> {
+    let mend = format!("change \"Payload URL\" {PAGE} to https");
+    let says = "it leads to an http URL: what it sends travels in clear";
+    hook.config.url.starts_with("http://").then(|| Finding::warn("url", says, mend))
+}
+
+fn events(hook: &Hook) -> Option<Finding> {
+    let events = hook.events.as_ref()?;
+    let sends = |event: &str| events.iter().any(|one| one == event || one == "*");
+    if !sends("pull_request") {
+        let mend = format!("choose \"Pull requests\" (and \"Pushes\", \"Issue comments\") {PAGE}");
+        return Some(Finding::fail(
+            "events",
+            "it does not send pull requests: there is nothing to review",
+            mend,
+        ));
+    }
+    let says =
+        "it does not send all of pushes and comments: the memory learns less, and /ai commands are not heard";
+    let mend = format!("choose \"Pushes\" and \"Issue comments\" {PAGE}");
+    (!sends("push") || !sends("issue_comment")).then(|| Finding::warn("events", says, mend))
 }
 
 /// What the last attempt came to.

@@ -10,14 +10,14 @@ use shared::{
         Finding, disk, exposure, listeners, own,
         peer::{self, Remedies, Seen},
     },
-    health::Report,
+    health::{Check, Report},
 };
 use url::Url;
 
 use super::{Known, ping};
 use crate::{
     WHEN_CLOSED, WHEN_DAMAGED,
-    config::RelayArgs,
+    config::{MissedConfig, RelayArgs},
     targets::{CLAUDE, OLLAMA},
 };
 
@@ -55,6 +55,7 @@ pub(super) async fn examine(args: &RelayArgs, known: &Known) -> Vec<Finding> {
     if let Some(report) = report {
         found.extend(same_settings(&base, known).await);
         found.extend(health(report));
+        found.extend(missed(report, args));
     } else {
         found.push(disk::writable(&service.data_dir));
     }
@@ -96,12 +97,7 @@ async fn admin(base: &Url, token: &SecretString) -> Finding {
 }
 
 fn health(report: &Report) -> Vec<Finding> {
-    let wanted = [
-        ("store", "store"),
-        ("store:backlog", "backlog"),
-        ("store:backlog-size", "backlog's size"),
-        ("github:missed", "missed deliveries"),
-    ];
+    let wanted = [("store", "store"), ("store:backlog", "backlog"), ("store:backlog-size", "backlog's size")];
     let mut found = own::health(report, &wanted, "relay healthcheck");
     for lane in [CLAUDE, OLLAMA] {
         let why = format!(
@@ -112,6 +108,22 @@ fn health(report: &Report) -> Vec<Finding> {
     }
     found.extend(dead(report));
     found
+}
+
+/// How the search for missed deliveries goes. Where it is not set up, GitHub's part has told.
+fn missed(report: &Report, args: &RelayArgs) -> Vec<Finding> {
+    let (check, component) = ("missed deliveries", "github:missed");
+    let is_on = matches!(args.missed.check(), Ok(MissedConfig::On(_)));
+    let off = |check: &Check| check.output.as_ref().is_some_and(|output| output.starts_with("off"));
+    match report.checks.get(component).is_some_and(|checks| checks.iter().any(off)) {
+        false => own::health(report, &[(component, check)], "relay healthcheck"),
+        true if is_on => vec![Finding::warn(
+            check,
+            "the running relay does not look for them, though the settings here say so",
+            "restart the relay",
+        )],
+        true => vec![],
+    }
 }
 
 /// What is dead waits for somebody.

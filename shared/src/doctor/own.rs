@@ -30,7 +30,7 @@ fn measured(check: &Check) -> String {
     match (&check.observed_value, &check.observed_unit) {
         (Some(Value::String(text)), _) => text.clone(),
         (Some(value), Some(unit)) => format!("{value} {unit}"),
-        _ => "well".to_owned(),
+        _ => "works".to_owned(),
     }
 }
 

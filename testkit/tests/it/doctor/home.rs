@@ -10,7 +10,10 @@ use std::{
 use testkit::{ollama::Model, sshd::Sshd};
 
 use super::{Site, doctor};
-use crate::support::{binaries::port, until};
+use crate::support::{
+    binaries::{Process, port},
+    until,
+};
 
 /// A program in the Claude CLI's place that answers as it does.
 fn claude_cli(folder: &Path, logged_in: bool) -> PathBuf {
@@ -40,11 +43,10 @@ async fn a_service_that_is_down_open_or_runs_with_another_key_is_named() {
     site.binaries.claude.kill();
     let seen = doctor("claude-endpoint", &settings, &["--offline"]).await;
     seen.fails("claude-endpoint", "connection", "nothing answers", "start-ai-services.sh");
-    let mut open = crate::support::binaries::Process::new(
-        &site.world,
-        "claude-endpoint",
-        site.claude(&[("--listen", "0.0.0.0")]),
-    );
+    let mut flags = site.claude(&[("--listen", "0.0.0.0")]);
+    let at = flags.iter().position(|flag| flag == "--port").unwrap();
+    flags.drain(at..at + 2);
+    let mut open = Process::new(&site.world, "claude-endpoint", flags);
     open.start(&site.world).await;
     let settings = site.claude(&[("--listen", "0.0.0.0"), ("--port", open.url.rsplit(':').next().unwrap())]);
     let seen = doctor("claude-endpoint", &settings, &["--offline"]).await;

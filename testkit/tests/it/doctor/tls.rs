@@ -102,7 +102,7 @@ async fn the_public_url_is_asked_as_github_asks_it() {
     let seen = look(60, true, |body| body).await;
     seen.is("ok", "public url", "certificate", "trusted, until 20", "");
     seen.is("ok", "public url", "signed ping", "every byte arrives", "");
-    look(5, true, |body| body).await.warns("public url", "certificate", "in 4 days", "renew it");
+    look(5, true, |body| body).await.warns("public url", "certificate", "it ends on 20", "renew it");
     look(60, false, |body| body).await.fails("public url", "signed ping", "certificate", "");
     // One that "repairs" line ends, for instance.
     let meddler: Meddle =

@@ -207,15 +207,19 @@ async fn a_webhook_that_is_set_up_wrongly_at_github_is_named() {
     let site = Site::start().await;
     let (github, settings) = (&site.world.github, site.relay(&[]));
     let webhook = format!("webhook of {}", site.repository);
-    for (fields, status, says, mend) in [
-        (json!({"active": false}), "fail", "switched off", "Active"),
-        (json!({"config": {"secret": null}}), "fail", "no secret", "GITHUB_WEBHOOK_SECRET"),
-        (json!({"config": {"insecure_ssl": "1"}}), "warn", "certificate", "SSL"),
-        (json!({"events": ["push"]}), "fail", "pull requests", "Pull requests"),
+    for (fields, what, says, mend) in [
+        (json!({"active": false}), "active", "switched off", "Active"),
+        (json!({"config": {"secret": null}}), "secret", "no secret", "GITHUB_WEBHOOK_SECRET"),
+        (json!({"config": {"content_type": "xml"}}), "content type", "xml", "application/json"),
+        (json!({"events": ["push"]}), "events", "pull requests", "Pull requests"),
     ] {
         github.set_up_hook(site.hook, fields);
-        doctor("relay", &settings, &[]).await.is(status, "github", &webhook, says, mend);
+        doctor("relay", &settings, &[]).await.fails("github", &format!("{webhook}: {what}"), says, mend);
     }
+    github.set_up_hook(site.hook, json!({"config": {"insecure_ssl": "1"}}));
+    let seen = doctor("relay", &settings, &[]).await;
+    seen.warns("github", &format!("{webhook}: certificate"), "does not check", "SSL");
+    seen.warns("github", &format!("{webhook}: url"), "in clear", "https");
     github.set_up_hook(site.hook, json!({}));
     let event = |id: &str| webhook::Delivery::new(id, "push", &json!({}));
     github.list_attempt(site.hook, event("d1"), 401);
