@@ -103,10 +103,7 @@ impl SqliteStore {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| files::unopened(path, error);
         let lock = files::lock(path)?;
         let mut connection = open_writer(path).map_err(|error| failed(error.into()))?;
-        let found = upgrade::upgrade(&mut connection).map_err(|error| failed(error.into()))?;
-        if found > upgrade::SCHEMA {
-            return Err(StoreError::Newer { found, known: upgrade::SCHEMA });
-        }
+        upgrade::upgrade(&mut connection, path)?;
         let vectors = embedded::load(&connection).map_err(|error| failed(error.into()))?;
         let readers = (0..READERS)
             .map(|_| {

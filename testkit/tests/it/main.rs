@@ -15,12 +15,15 @@ mod crash;
 #[cfg(target_os = "linux")]
 mod disk;
 mod embedding;
+mod install;
 #[allow(unreachable_pub, reason = "a test has no outside")]
 mod journey;
 mod keeping;
+mod manual;
 mod mcp;
 mod missed;
 mod observability;
 mod reviewers;
 mod tidy;
 mod tunnel;
+mod workflows;
