@@ -21,6 +21,7 @@ mod keeping;
 mod mcp;
 mod missed;
 mod observability;
+mod proxies;
 mod reviewers;
 mod tidy;
 mod tunnel;
