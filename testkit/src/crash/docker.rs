@@ -4,6 +4,7 @@
 mod cage;
 mod container;
 mod deployments;
+mod docs;
 mod engine;
 mod report;
 mod tools;
@@ -96,9 +97,11 @@ impl Docker {
         relay.up().await?;
         say("the relay is up, and the tunnel is down")?;
         relay.becomes_healthy(report).await?;
+        relay.has_certificates(report).await;
         cage::look(relay, report).await?;
         deployments::under_load(relay, traffic, self.deployments, report).await?;
         deployments::keep_the_volume(relay, traffic, report).await?;
+        docs::commands(relay, &self.root, report).await?;
         relay.stops(report).await
     }
 }

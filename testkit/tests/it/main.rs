@@ -12,6 +12,7 @@ mod support;
 mod bad_input;
 mod clients;
 mod crash;
+mod deploy;
 #[cfg(target_os = "linux")]
 mod disk;
 mod embedding;

@@ -104,9 +104,31 @@ impl<'a> Container<'a> {
     /// Creates and starts it, and waits until it takes webhooks.
     pub(super) async fn up(&self) -> anyhow::Result<()> {
         run(self.compose(&["up", "--detach", "--no-build"])).await?;
+        self.is_ready().await
+    }
+
+    /// Waits until it takes webhooks.
+    pub(super) async fn is_ready(&self) -> anyhow::Result<()> {
         let ready = until(PATIENCE, async || self.status("/readyz").await == Some(200)).await;
         ensure!(ready, "the relay does not answer at {}", self.url);
         Ok(())
+    }
+
+    /// Runs a script in which `docker` is the engine that this container is in.
+    pub(super) async fn script(&self, script: &str) -> anyhow::Result<String> {
+        run(self.engine.shell(script)).await
+    }
+
+    /// Where this test may keep files.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The volume, seen from outside.
+    pub(super) async fn data(&self) -> anyhow::Result<PathBuf> {
+        let container = self.inspect(&self.id().await?).await?;
+        let source = container["Mounts"][0]["Source"].as_str().context("the container has no volume")?;
+        Ok(PathBuf::from(source))
     }
 
     /// Stops and removes it, as Coolify does before it starts the next one.
@@ -166,6 +188,12 @@ impl<'a> Container<'a> {
         let found = format!("{health}, {away} of 2 targets away");
         report.row("health while the tunnel is down", &found, health == "healthy" && away == 2);
         Ok(())
+    }
+
+    /// Whether the relay could call GitHub by https.
+    pub(super) async fn has_certificates(&self, report: &mut Report) {
+        let missing = self.log().await.contains("no CA certificates");
+        report.row("CA certificates", if missing { "missing" } else { "found" }, !missing);
     }
 
     /// SIGTERM ends it in good time and with nothing left to do.

@@ -61,14 +61,10 @@ pub(super) async fn keep_the_volume(
     traffic: &Traffic,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    relay.relay(&["backup", "/data/backup.db"]).await?;
     relay.down().await?;
     relay.up().await?;
     let again = traffic.send_the_first_again().await?;
     report.row("the first event again, after `down` and `up`", &again, again == "200 duplicate");
-    let second_backup = relay.relay(&["backup", "/data/backup.db"]).await;
-    let kept = second_backup.is_err_and(|error| format!("{error:#}").contains("exists"));
-    report.row("a backup in the volume", if kept { "kept" } else { "gone" }, kept);
     Ok(())
 }
 

@@ -104,6 +104,13 @@ impl Engine {
         }
     }
 
+    /// A shell in which `docker` is this engine's.
+    pub(super) fn shell(&self, script: &str) -> Command {
+        let mut command = self.command(PathBuf::from("bash"));
+        command.args(["-euo", "pipefail", "-c", script]);
+        command
+    }
+
     /// In an environment in which only this engine is known.
     fn command(&self, program: PathBuf) -> Command {
         let mut command = Command::new("timeout");
@@ -117,7 +124,16 @@ impl Engine {
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         self.terminate();
         self.dockerd.ended(PATIENCE).await.context("the Docker engine")?;
+        self.unmount();
         Ok(())
+    }
+
+    /// It leaves the network's name mounted.
+    fn unmount(&self) {
+        for place in mounts_below(&self.folder).unwrap_or_default() {
+            // What stays is told in the report.
+            let _ = process::run("umount", &[&place]);
+        }
     }
 
     fn terminate(&self) {
@@ -135,6 +151,7 @@ impl Drop for Engine {
         while !self.dockerd.has_ended() && std::time::Instant::now() < deadline {
             std::thread::park_timeout(LOOK_EVERY);
         }
+        self.unmount();
     }
 }
 
