@@ -1,5 +1,4 @@
-//! The snippets for Caddy and nginx in `deploy/`, in the real programs: TLS, large bodies, who the client is, and a relay
-//! that is away for a moment.
+//! The snippets for Caddy and nginx in `deploy/`, in the real programs: TLS, large bodies, and who the client is.
 
 use std::{
     fs::{self, File},
@@ -21,7 +20,7 @@ use testkit::{
 use crate::{
     journey::journey_is_complete,
     support::{
-        Site, WEBHOOK_SECRET, World,
+        WEBHOOK_SECRET, World,
         binaries::{Binaries, Process},
         pull_request,
     },
@@ -285,23 +284,6 @@ async fn the_relay_knows_who_comes_through_caddy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_relay_knows_who_comes_through_nginx() {
     the_relay_knows_the_client(Kind::Nginx).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn caddy_keeps_a_webhook_while_the_relay_restarts() {
-    let Some(program) = Kind::Caddy.program() else { return };
-    let scenario = Scenario::default();
-    let world = World::start(&scenario).await;
-    let mut relay = relay(&world);
-    let proxy = Proxy::start(Kind::Caddy, program, world.folder.path(), &relay.url).await;
-    let delivery = pull_request("d1", &scenario, "opened");
-    let mut sending = Box::pin(proxy.send(&delivery));
-    let at_once = tokio::time::timeout(Duration::from_millis(500), &mut sending).await;
-    assert!(at_once.is_err(), "the relay is away: {at_once:?}");
-    let (sent, ()) = tokio::join!(sending, relay.start(&world));
-    assert_eq!(sent.0, 202, "{}", sent.1);
-    let site = Site { relay: relay.url.clone(), memory: String::new(), http: world.http.clone() };
-    assert!(site.delivery("d1").await.is_some());
 }
 
 #[test]
