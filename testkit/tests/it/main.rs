@@ -12,6 +12,7 @@ mod support;
 mod bad_input;
 mod clients;
 mod crash;
+mod deploy;
 #[cfg(target_os = "linux")]
 mod disk;
 mod embedding;
@@ -23,6 +24,7 @@ mod manual;
 mod mcp;
 mod missed;
 mod observability;
+mod proxies;
 mod reviewers;
 mod tidy;
 mod tunnel;
