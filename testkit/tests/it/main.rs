@@ -22,5 +22,7 @@ mod mcp;
 mod missed;
 mod observability;
 mod reviewers;
+#[cfg(target_os = "linux")]
+mod services;
 mod tidy;
 mod tunnel;
