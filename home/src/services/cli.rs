@@ -27,18 +27,22 @@ pub enum Verb {
         /// On a Mac that nobody is logged in to: from its start on, by launchd's daemons (asks for your password)
         #[arg(long)]
         daemon: bool,
+        /// Which of them.
         #[command(flatten)]
         which: Which,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
     },
     /// Stop them and remove what was installed; settings, data and logs stay
     Uninstall {
+        /// Which of them.
         #[command(flatten)]
         which: Which,
     },
     /// Show whether each is installed and runs; exit code 1 unless all that are installed run
     Status {
+        /// Which of them.
         #[command(flatten)]
         which: Which,
     },
@@ -47,8 +51,10 @@ pub enum Verb {
         /// For whom
         #[arg(long)]
         manager: Kind,
+        /// Which of them.
         #[command(flatten)]
         which: Which,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
     },
@@ -56,6 +62,7 @@ pub enum Verb {
     Run {
         /// Which one
         name: Name,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
     },

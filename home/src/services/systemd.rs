@@ -59,7 +59,7 @@ pub(super) fn answer(shown: &str) -> (Option<u32>, String) {
 /// # Errors
 /// A path or word cannot stand in a unit.
 pub(super) fn unit(service: &Service) -> anyhow::Result<String> {
-    let mut command = vec![text::path(&service.program)?];
+    let mut command = vec![executable(text::path(&service.program)?)?];
     command.extend(service.arguments.iter().map(String::as_str));
     // The colon: no `$` in what follows is a variable.
     let command = format!(":{}", quoted(&command)?);
@@ -116,6 +116,16 @@ SystemCallErrorNumber=EPERM
 /// The Claude CLI compiles while it runs.
 fn runs_javascript(service: &Service) -> bool {
     service.name == "ai-relay-claude-endpoint"
+}
+
+/// The one word that no quoting helps.
+fn executable(path: &str) -> anyhow::Result<&str> {
+    if path.contains(['"', '\'', '\\']) {
+        anyhow::bail!(
+            "systemd runs no program whose path has a quote or a backslash, as {path} has; move the project"
+        );
+    }
+    Ok(path)
 }
 
 /// Words as systemd takes them apart again.
