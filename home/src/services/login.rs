@@ -119,10 +119,11 @@ pub(super) fn advice(login: &Login, manager: &Manager) -> String {
             );
         }
     };
+    let daemon = if matches!(manager, Manager::LaunchDaemon { .. }) { " --daemon" } else { "" };
     format!(
         "{found}. A token works everywhere:\n      \
-         claude setup-token                            # prints one; put it into the settings as {TOKEN}=...\n      \
-         ./scripts/start-ai-services.sh --install      # starts the services with it"
+         claude setup-token    # prints one; put it into the settings as {TOKEN}=...\n      \
+         ./scripts/start-ai-services.sh --install{daemon}    # starts the services with it"
     )
 }
 

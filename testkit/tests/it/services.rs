@@ -103,7 +103,7 @@ impl Home {
         shown.trim().parse().unwrap()
     }
 
-    /// Everything below the home but the programs, by name.
+    /// Everything below the home but the programs, the endpoints' data, and what the Claude CLI keeps for itself; by name.
     fn files(&self) -> Vec<String> {
         let (mut found, mut open) = (Vec::new(), vec![self.machine.home().to_owned()]);
         while let Some(folder) = open.pop() {
@@ -111,8 +111,8 @@ impl Home {
                 let name = path.strip_prefix(self.machine.home()).unwrap().display().to_string();
                 match path.is_dir() {
                     true if name != "bin" && name != "ai relay/data" => open.push(path),
-                    true => {}
-                    false => found.push(name),
+                    false if !name.starts_with(".claude") => found.push(name),
+                    _ => {}
                 }
             }
         }
