@@ -32,7 +32,7 @@ pub enum Verb {
         which: Which,
         /// Where things are.
         #[command(flatten)]
-        place: Place,
+        place: Box<Place>,
     },
     /// Stop them and remove what was installed; settings, data and logs stay
     Uninstall {
@@ -56,7 +56,7 @@ pub enum Verb {
         which: Which,
         /// Where things are.
         #[command(flatten)]
-        place: Place,
+        place: Box<Place>,
     },
     /// Read the settings and become the service; this is what launchd and systemd start
     Run {
@@ -64,7 +64,7 @@ pub enum Verb {
         name: Name,
         /// Where things are.
         #[command(flatten)]
-        place: Place,
+        place: Box<Place>,
     },
 }
 
