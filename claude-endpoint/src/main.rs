@@ -23,7 +23,7 @@ async fn run() -> anyhow::Result<ExitCode> {
         }
         Command::Own(command) => return cli::run(command, &loaded.cli).await,
     }
-    telemetry::init(service.log_format, &service.rust_log)?;
+    telemetry::init(&service.log)?;
     let config = loaded.cli.config()?;
     let built = App::build(config).await?;
     let listener = service::bind(service).await?;

@@ -26,7 +26,7 @@ async fn run() -> anyhow::Result<ExitCode> {
         }
         Some(Command::Own(command)) => return cli::run(command, &loaded.cli).await,
     }
-    telemetry::init(settings.log_format, &settings.rust_log)?;
+    telemetry::init(&settings.log)?;
     let app = App::build(loaded.cli.config()?).await?;
     let listener = service::bind(settings).await?;
     tracing::info!(address = %listener.local_addr()?, "ollama-endpoint listens");

@@ -22,7 +22,7 @@ async fn run() -> anyhow::Result<()> {
     let args = loaded.cli.args;
     match loaded.cli.command.unwrap_or(Command::Service(Verb::Serve)) {
         Command::Service(Verb::Serve) => {
-            telemetry::init(args.service.log_format, &args.service.rust_log)?;
+            telemetry::init(&args.service.log)?;
             let stop = service::stop_signal()?;
             let relay = Relay::build(Config::new(args.clone(), &loaded.tables)?).await?;
             relay.run(service::bind(&args.service).await?, stop).await

@@ -11,9 +11,11 @@ use std::{
 };
 
 mod app;
+mod log;
 mod service;
 
 pub use app::AppArgs;
+pub use log::LogArgs;
 pub use service::{RetentionArgs, ServiceArgs};
 
 use anyhow::{Context, bail};

@@ -26,6 +26,8 @@ mod missed;
 mod observability;
 mod proxies;
 mod reviewers;
+#[cfg(target_os = "linux")]
+mod services;
 mod tidy;
 mod tunnel;
 mod workflows;
