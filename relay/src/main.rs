@@ -26,12 +26,14 @@ async fn run(loaded: Loaded<Cli>) -> anyhow::Result<ExitCode> {
     let args = loaded.cli.args;
     match loaded.cli.command.unwrap_or(Command::Service(Verb::Serve)) {
         Command::Service(Verb::Serve) => {
-            telemetry::init(args.service.log_format, &args.service.rust_log)?;
+            telemetry::init(&args.service.log)?;
             let stop = service::stop_signal()?;
             let relay = Relay::build(Config::new(args.clone(), &loaded.tables)?).await?;
             relay.run(service::bind(&args.service).await?, stop).await?;
         }
-        Command::Service(verb) => service::side_verb(&verb, &args.service, &loaded.settings).await?,
+        Command::Service(verb) => {
+            service::side_verb(&verb, &args.service, &loaded.settings, loaded.command).await?;
+        }
         Command::Doctor(doctor) => return doctor::run(&doctor, &args, &loaded.tables).await,
         Command::Operator(command) => cli::run(command, &args).await?,
     }

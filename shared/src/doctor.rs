@@ -6,7 +6,7 @@ use std::{fmt::Write as _, process::ExitCode};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::terminal::printable;
+use crate::{terminal::printable, version::VERSION};
 
 pub mod clock;
 pub mod disk;
@@ -240,7 +240,7 @@ pub struct Options {
 
 /// The version of this program, as it stands in health reports.
 pub fn version() -> &'static str {
-    env!("CARGO_PKG_VERSION")
+    VERSION
 }
 
 #[cfg(test)]
