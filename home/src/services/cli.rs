@@ -8,10 +8,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{
     Manager, Service,
     config::{Place, Settings},
-    install, launch, login,
+    install, installed, launch, login,
     manager::{self, account},
     plan::{self, Name},
-    status, uninstall,
+    remove, status, uninstall,
 };
 
 /// As the scripts give a service to become healthy.
@@ -158,9 +158,10 @@ async fn healthy(
         let status = status(manager, &service.name)?;
         if status.pid.is_some() {
             last_seen = Instant::now();
-            // without a process of its own, the answer would be somebody else's
-            if asked.status.success() {
-                let said = String::from_utf8_lossy(&asked.stdout);
+            // Without a process of its own, the answer would be somebody else's. Who can review is known a moment later.
+            let said = String::from_utf8_lossy(&asked.stdout);
+            let is_known = !said.contains("ask again") || began.elapsed() > HEALTH_DEADLINE;
+            if asked.status.success() && is_known {
                 return Ok(said.lines().filter(|line| line.starts_with("warn")).map(str::to_owned).collect());
             }
         }
@@ -196,14 +197,10 @@ fn lingering(user: &str) -> String {
 }
 
 fn uninstall_all(which: &Which) -> anyhow::Result<()> {
-    let manager = Manager::detect()?;
     // The tunnel first, so that nothing more comes in.
     for name in which.or(Name::ALL.to_vec()).iter().rev() {
-        let mut removed = false;
-        for manager in [&manager].into_iter().chain(&manager.others()) {
-            removed |= uninstall(manager, &name.label())?;
-        }
-        println!("{}: {}", name.label(), if removed { "stopped and removed" } else { "was not installed" });
+        let found = if remove(&name.label())? { "stopped and removed" } else { "was not installed" };
+        println!("{}: {found}", name.label());
     }
     Ok(())
 }
@@ -212,15 +209,8 @@ fn show_status(which: &Which) -> anyhow::Result<()> {
     let detected = Manager::detect()?;
     let mut stopped = Vec::new();
     for name in which.or(Name::ALL.to_vec()) {
-        let managers = [detected.clone()].into_iter().chain(detected.others());
-        let mut found = None;
-        for manager in managers {
-            let status = status(&manager, &name.label())?;
-            if status.installed || found.is_none() {
-                found = Some(status);
-            }
-        }
-        let Some(status) = found else { continue };
+        let manager = installed(&name.label()).unwrap_or(detected.clone());
+        let status = status(&manager, &name.label())?;
         let pid = status.pid.map_or(String::new(), |pid| format!(", pid {pid}"));
         println!("{:<26} {}{pid}", name.label(), status.says);
         if status.installed && status.pid.is_none() {
