@@ -18,7 +18,7 @@ async fn run() -> anyhow::Result<ExitCode> {
     match loaded.cli.command.as_ref().unwrap_or(&Command::Service(Verb::Serve)) {
         Command::Service(Verb::Serve) => {}
         Command::Service(verb) => {
-            service::side_verb(verb, service, &loaded.settings).await?;
+            service::side_verb(verb, service, &loaded.settings, loaded.command).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Own(command) => return cli::run(command, &loaded.cli).await,

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use shared::config::{Defaults, Loaded, RetentionArgs, ServiceArgs, secret};
 use shared::service::Verb;
 use shared::signature::SigningKeys;
+use shared::version::VERSION;
 use url::Url;
 
 use crate::cli::Command;
@@ -26,7 +27,7 @@ const MEMORY: &str = "memory.db";
 
 /// The shared memory of all agents, and the door to Ollama
 #[derive(Debug, Parser)]
-#[command(name = "ollama-endpoint", version)]
+#[command(name = "ollama-endpoint", version = VERSION)]
 pub struct Cli {
     #[command(flatten)]
     pub(crate) service: ServiceArgs,

@@ -21,7 +21,7 @@ async fn run() -> anyhow::Result<ExitCode> {
     match loaded.cli.verb() {
         None => {}
         Some(Command::Service(verb)) => {
-            service::side_verb(verb, settings, &loaded.settings).await?;
+            service::side_verb(verb, settings, &loaded.settings, loaded.command).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Own(command)) => return cli::run(command, &loaded.cli).await,

@@ -27,7 +27,9 @@ async fn run() -> anyhow::Result<()> {
             let relay = Relay::build(Config::new(args.clone(), &loaded.tables)?).await?;
             relay.run(service::bind(&args.service).await?, stop).await
         }
-        Command::Service(verb) => service::side_verb(&verb, &args.service, &loaded.settings).await,
+        Command::Service(verb) => {
+            service::side_verb(&verb, &args.service, &loaded.settings, loaded.command).await
+        }
         Command::Operator(command) => cli::run(command, &args).await,
     }
 }
