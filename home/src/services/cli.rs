@@ -1,6 +1,9 @@
 //! The verbs.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -16,8 +19,6 @@ use super::{
 
 /// As the scripts give a service to become healthy.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(30);
-/// One that has no process for this long has ended by itself.
-const GONE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What can be done with the services.
 #[derive(Debug, Subcommand)]
@@ -152,6 +153,8 @@ async fn healthy(
     }
     let began = Instant::now();
     let mut last_seen = began;
+    // One without a process for this long has ended by itself; launchd may take a while to begin.
+    let gone_after = Duration::from_secs(if *manager == Manager::SystemdUser { 2 } else { 12 });
     loop {
         let asked = launch::command(name, settings).arg("healthcheck").output();
         let asked = asked.with_context(|| format!("cannot run {}", name.program()))?;
@@ -165,7 +168,7 @@ async fn healthy(
                 return Ok(said.lines().filter(|line| line.starts_with("warn")).map(str::to_owned).collect());
             }
         }
-        if began.elapsed() > HEALTH_DEADLINE || last_seen.elapsed() > GONE_DEADLINE {
+        if began.elapsed() > HEALTH_DEADLINE || last_seen.elapsed() > gone_after {
             bail!(
                 "{} is not healthy, and is tried again until it is uninstalled.\nIts state: {}\nIts health: {}\n{}Its log: {}",
                 service.name,
@@ -228,8 +231,8 @@ fn render(kind: Kind, which: &Which, settings: &Settings) -> anyhow::Result<()> 
     };
     for name in which.or(plan::usual(settings)) {
         let service = plan::service(name, &manager, settings)?;
-        println!("# {}", manager.file(&service.name)?.display());
-        println!("{}", manager.render(&service)?);
+        let (file, text) = (manager.file(&service.name)?, manager.render(&service)?);
+        writeln!(std::io::stdout(), "# {}\n{text}", file.display())?;
     }
     Ok(())
 }
