@@ -3,15 +3,10 @@
 //! It has a key, a pinned host key and a configuration of its own and touches nothing in `~/.ssh`. [`Settings`] are what it
 //! was set up with.
 
-use std::path::PathBuf;
-
 pub use self::settings::{Forward, Settings};
 use self::{
-    config::{Apply, Folders},
-    log::Log,
-    place::Place,
-    prove::ProveArgs,
-    setup::SetupArgs,
+    config::Folders, place::Place, prove::ProveArgs, setup::SetupArgs, supervise::RunArgs,
+    uninstall::UninstallArgs,
 };
 
 mod apply;
@@ -33,12 +28,7 @@ mod uninstall;
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
     /// Make key and configuration, pin the VPS's host key, say or do what the VPS needs, and prove the lock
-    Setup {
-        #[command(flatten)]
-        folders: Folders,
-        #[command(flatten)]
-        setup: Box<SetupArgs>,
-    },
+    Setup(Box<SetupArgs>),
     /// Start the tunnel in the background, and prove the lock
     Up(Folders),
     /// Stop it
@@ -46,27 +36,11 @@ pub enum Verb {
     /// Show whether it is connected; exit code 1 if not
     Status(Folders),
     /// Keep the tunnel up in the foreground, for launchd or systemd
-    Run {
-        #[command(flatten)]
-        folders: Folders,
-        /// Write the log to this file, which is kept below 2 MiB, instead of standard output
-        #[arg(long, value_name = "FILE")]
-        log: Option<PathBuf>,
-    },
+    Run(RunArgs),
     /// Try every way out of the lock on the VPS; exit code 1 if one is open
-    Prove {
-        #[command(flatten)]
-        folders: Folders,
-        #[command(flatten)]
-        how: ProveArgs,
-    },
+    Prove(ProveArgs),
     /// Stop the tunnel, and remove everything that setup made
-    Uninstall {
-        #[command(flatten)]
-        folders: Folders,
-        #[command(flatten)]
-        apply: Apply,
-    },
+    Uninstall(UninstallArgs),
 }
 
 /// Carries out one of them.
@@ -75,15 +49,12 @@ pub enum Verb {
 /// The text says what went wrong and what to do.
 pub async fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::Setup { folders, setup } => setup::setup(&Place::new(&folders)?, &setup).await,
+        Verb::Setup(args) => setup::setup(&args).await,
         Verb::Up(folders) => control::up(&Place::new(&folders)?).await,
         Verb::Down(folders) => control::down(&Place::new(&folders)?).await,
         Verb::Status(folders) => control::status(&Place::new(&folders)?),
-        Verb::Run { folders, log } => {
-            let log = log.map_or_else(|| Ok(Log::to_output()), |path| Log::to_file(&path))?;
-            supervise::run(&Place::new(&folders)?, &log).await
-        }
-        Verb::Prove { folders, how } => prove::prove(&Place::new(&folders)?, &how).await,
-        Verb::Uninstall { folders, apply } => uninstall::uninstall(&Place::new(&folders)?, &apply).await,
+        Verb::Run(args) => supervise::run(&args).await,
+        Verb::Prove(args) => prove::prove(&args).await,
+        Verb::Uninstall(args) => uninstall::uninstall(&args).await,
     }
 }

@@ -15,7 +15,7 @@ use super::{
     log,
     place::{self, Place},
     process::{Recorded, Stopped},
-    prove::{self, ProveArgs},
+    prove::{self, Proof},
     service,
     settings::Settings,
     supervise,
@@ -46,11 +46,18 @@ pub(super) async fn up(place: &Place) -> anyhow::Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(last_words).process_group(0);
     let mut started = command.spawn().context("the tunnel cannot be started")?;
     await_connection(place, || started.try_wait().is_ok_and(|ended| ended.is_none())).await?;
-    if let Err(trouble) = prove::prove(place, &ProveArgs::default()).await {
+    if let Err(trouble) = holds(place).await {
         down(place).await?;
         return Err(trouble.context("the tunnel was stopped again"));
     }
     Ok(())
+}
+
+async fn holds(place: &Place) -> anyhow::Result<()> {
+    match prove::attempt_all(place, &[]).await? {
+        Proof::Made(report) => prove::show(&report, false),
+        Proof::NoEntry(why) => bail!("{}", prove::no_entry(&why)),
+    }
 }
 
 /// Waits until both forwards are granted, or what should bring that about does not run any more.

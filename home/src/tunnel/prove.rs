@@ -21,7 +21,7 @@ use self::{
     report::{Report, Row},
     trial::{Trial, carry_out},
 };
-use super::{place::Place, settings::Settings};
+use super::{config::Folders, place::Place, settings::Settings};
 
 mod attempts;
 mod judge;
@@ -37,14 +37,16 @@ const SOCKETS: [&str; 3] = [
 ];
 
 /// How the proof is made and shown.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct ProveArgs {
+    #[command(flatten)]
+    folders: Folders,
     /// One JSON document instead of the table
     #[arg(long)]
-    pub json: bool,
+    json: bool,
     /// Another socket file of the VPS to try, one that is there and open to its accounts
     #[arg(long, value_name = "PATH")]
-    pub unix_socket: Vec<String>,
+    unix_socket: Vec<String>,
 }
 
 /// Whether the key was taken, which is what any proof begins with.
@@ -59,8 +61,8 @@ pub(super) enum Proof {
 ///
 /// # Errors
 /// A way is open or unclear, the VPS does not take the key, or the tunnel is not set up.
-pub(super) async fn prove(place: &Place, args: &ProveArgs) -> anyhow::Result<()> {
-    match attempt_all(place, args).await? {
+pub(super) async fn prove(args: &ProveArgs) -> anyhow::Result<()> {
+    match attempt_all(&Place::new(&args.folders)?, &args.unix_socket).await? {
         Proof::NoEntry(why) => bail!("{}", no_entry(&why)),
         Proof::Made(report) => show(&report, args.json),
     }
@@ -88,7 +90,7 @@ pub(super) fn no_entry(why: &str) -> String {
 ///
 /// # Errors
 /// The tunnel is not set up, or ssh cannot be started.
-pub(super) async fn attempt_all(place: &Place, args: &ProveArgs) -> anyhow::Result<Proof> {
+pub(super) async fn attempt_all(place: &Place, unix_sockets: &[String]) -> anyhow::Result<Proof> {
     place.check()?;
     let settings = Settings::load(&place.folder)?;
     let config = place.ssh_config();
@@ -106,7 +108,7 @@ pub(super) async fn attempt_all(place: &Place, args: &ProveArgs) -> anyhow::Resu
         in_turn(&config, sessions(&agent.socket)),
         in_turn(&config, passages(&settings)),
         in_turn(&config, listens(&settings, address, &socket)),
-        sockets(&config, folder.path(), &args.unix_socket),
+        sockets(&config, folder.path(), unix_sockets),
     );
     for more in [sessions?, passages?, vec![sockets?], listens?] {
         rows.extend(more);

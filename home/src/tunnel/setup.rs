@@ -6,12 +6,12 @@ use anyhow::bail;
 
 use super::{
     apply::{self, Action},
-    config::{Apply, LocalPorts},
+    config::{Apply, Folders, LocalPorts},
     control,
     hostkey::{self, ask, output},
     place::{self, Place},
     policy,
-    prove::{self, Proof, ProveArgs},
+    prove::{self, Proof},
     service,
     settings::Settings,
 };
@@ -19,6 +19,8 @@ use super::{
 /// What is set up.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SetupArgs {
+    #[command(flatten)]
+    folders: Folders,
     /// The VPS's name or address
     #[arg(long, value_name = "VPS")]
     host: String,
@@ -53,7 +55,8 @@ pub struct SetupArgs {
 ///
 /// # Errors
 /// A step failed; the text says what to do, and a second run goes on from there.
-pub(super) async fn setup(place: &Place, args: &SetupArgs) -> anyhow::Result<()> {
+pub(super) async fn setup(args: &SetupArgs) -> anyhow::Result<()> {
+    let place = &Place::new(&args.folders)?;
     let settings = settings(args)?;
     place.check()?;
     place.make()?;
@@ -76,7 +79,7 @@ pub(super) async fn setup(place: &Place, args: &SetupArgs) -> anyhow::Result<()>
         return control::await_connection(place, || true).await;
     }
     if args.foreground {
-        return super::supervise::run(place, &super::log::Log::to_output()).await;
+        return super::supervise::keep_up(place, &super::log::Log::to_output()).await;
     }
     println!("\nThen here: ./scripts/setup-tunnel.sh up, or setup again with --install");
     Ok(())
@@ -136,7 +139,7 @@ fn vps_side(settings: &Settings, public_key: &str) -> String {
 /// Proves the lock; `false` if the VPS does not let the tunnel in yet, which is expected of one that is set up by hand.
 async fn proven(place: &Place, by_hand: bool) -> anyhow::Result<bool> {
     loop {
-        match prove::attempt_all(place, &ProveArgs::default()).await? {
+        match prove::attempt_all(place, &[]).await? {
             Proof::Made(report) => {
                 prove::show(&report, false)?;
                 return Ok(true);

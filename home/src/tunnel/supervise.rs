@@ -1,7 +1,7 @@
 //! Keeps the tunnel up: starts ssh, says when the VPS has granted both forwards, and starts it anew when it ends, is
 //! stuck, or this machine has slept.
 
-use std::{fs, process::Stdio, time::Duration};
+use std::{fs, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, bail};
 use rustix::process::Signal;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{follow::Follower, watch::watch};
 use super::{
+    config::Folders,
     log::Log,
     place::{self, Place},
     process::{self, Recorded},
@@ -32,6 +33,25 @@ const EXPOSED_PAUSE: Duration = Duration::from_secs(600);
 const GRACE: Duration = Duration::from_secs(2);
 /// ssh's own door to a running process. Relative, since the path of a socket must be short: ssh and we stand in its folder.
 const DOOR: &str = "tunnel.sock";
+
+/// How the supervisor is run.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    folders: Folders,
+    /// Write the log to this file, which is kept below 2 MiB, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+}
+
+/// Keeps the tunnel up, as the service that launchd or systemd runs.
+///
+/// # Errors
+/// As [`keep_up`].
+pub(super) async fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let log = args.log.as_ref().map_or_else(|| Ok(Log::to_output()), |path| Log::to_file(path))?;
+    keep_up(&Place::new(&args.folders)?, &log).await
+}
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +72,7 @@ pub(super) enum End {
 ///
 /// # Errors
 /// The tunnel is not set up, is unsafe, or runs already.
-pub(super) async fn run(place: &Place, log: &Log) -> anyhow::Result<()> {
+pub(super) async fn keep_up(place: &Place, log: &Log) -> anyhow::Result<()> {
     place.check()?;
     let settings = Settings::load(&place.folder)?;
     place.make()?;

@@ -4,18 +4,28 @@ use std::fs;
 
 use super::{
     apply::{self, Action},
-    config::Apply,
+    config::{Apply, Folders},
     control,
     place::{self, Place},
     service,
     settings::Settings,
 };
 
+/// What is taken back.
+#[derive(Debug, Clone, clap::Args)]
+pub struct UninstallArgs {
+    #[command(flatten)]
+    folders: Folders,
+    #[command(flatten)]
+    apply: Apply,
+}
+
 /// Stops the tunnel and removes all of its files.
 ///
 /// # Errors
 /// Something cannot be removed; a second run goes on from there.
-pub(super) async fn uninstall(place: &Place, apply: &Apply) -> anyhow::Result<()> {
+pub(super) async fn uninstall(args: &UninstallArgs) -> anyhow::Result<()> {
+    let (place, apply) = (&Place::new(&args.folders)?, &args.apply);
     // What the VPS is told stands in the files that go.
     let settings = Settings::load(&place.folder).ok();
     let public_key = fs::read_to_string(place.public_key()).unwrap_or_default();

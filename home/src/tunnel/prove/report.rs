@@ -12,7 +12,7 @@ use super::{
 
 /// One attempt and its result.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Row {
+pub(in crate::tunnel) struct Row {
     /// What it would give.
     pub(super) name: String,
     /// How it was tried, as one would type it.
@@ -24,7 +24,7 @@ pub(super) struct Row {
 
 /// Everything that was tried.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Report {
+pub(in crate::tunnel) struct Report {
     /// The VPS.
     pub(super) host: String,
     /// The tunnel's account there.
@@ -41,13 +41,6 @@ impl Report {
     /// How many attempts ended so.
     pub(super) fn count(&self, outcome: Outcome) -> usize {
         self.attempts.iter().filter(|row| row.verdict.outcome == outcome).count()
-    }
-
-    /// Every escape is closed, and the tunnel itself is not.
-    pub(super) fn holds(&self) -> bool {
-        self.count(Outcome::Open) == 0
-            && self.count(Outcome::Unclear) == 0
-            && self.forwards != Forwards::Refused
     }
 
     /// What is wrong, in one line with what to do; nothing if the lock holds.
@@ -118,7 +111,7 @@ mod tests {
             report(Verdict::unclear("no answer in time"), Forwards::Granted),
             report(Verdict::closed("refused"), Forwards::Refused),
         ];
-        let holds: Vec<_> = told.iter().map(Report::holds).collect();
+        let holds: Vec<_> = told.iter().map(|report| report.trouble().is_none()).collect();
         assert_eq!(holds, [true, true, false, false, false]);
         let texts = told.iter().map(|report| format!("{report}{}\n", report.trouble().unwrap_or_default()));
         insta::assert_snapshot!(texts.collect::<Vec<_>>().join("\n"));
