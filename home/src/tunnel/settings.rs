@@ -329,12 +329,16 @@ mod tests {
         assert_eq!(settings().check(), Ok(()));
     }
 
+    const WORD: &str = "[-a-z0-9._:]{1,20}|\\PC{0,4}|[a-z]{1,4}[ \n\"#%$=\u{85}][a-z]{0,4}";
+
     proptest! {
         #[test]
-        fn no_word_that_is_taken_changes_the_configuration(host in "\\PC{0,40}", user in "\\PC{0,40}") {
+        fn no_word_that_is_taken_changes_the_configuration(host in WORD, user in WORD) {
             let given = Settings { host, user, ..settings() };
-            prop_assume!(given.check().is_ok());
             let text = given.ssh_config(Path::new("/t"));
+            if given.check().is_err() {
+                return Ok(());
+            }
             prop_assert_eq!(text.lines().count(), settings().ssh_config(Path::new("/t")).lines().count());
             let host_line = format!("    HostName {}", given.host);
             prop_assert!(text.lines().any(|line| line == host_line));

@@ -197,12 +197,12 @@ pub(super) fn unix_passage(evidence: &Evidence) -> Verdict {
 /// A network device.
 pub(super) fn tun(evidence: &Evidence) -> Verdict {
     let here = ["Tunnel device open failed", "Tunnel interfaces are not supported"];
-    if evidence.says("tunnel forward established") || evidence.says("open confirm") {
+    if here.iter().any(|words| evidence.says(words)) {
+        Verdict::skipped("this account cannot make such a device on this machine")
+    } else if evidence.says("tunnel forward established") || evidence.says("open confirm") {
         Verdict::open("granted")
     } else if evidence.says("open failed") {
         Verdict::closed("refused")
-    } else if here.iter().any(|words| evidence.says(words)) {
-        Verdict::skipped("this account cannot make such a device on this machine")
     } else {
         Verdict::unclear(evidence.last_words())
     }

@@ -42,10 +42,10 @@ pub(crate) fn said(line: &str) -> Said {
         return Said::Nothing;
     }
     if line.starts_with("connect_to 127.0.0.1 ") {
-        return Said::NoEndpoint(format!("{line} {NO_ENDPOINT}"));
+        return Said::NoEndpoint(format!("{}: {NO_ENDPOINT}", line.trim_end_matches('.')));
     }
     match ADVICE.iter().find(|(words, _)| line.contains(words)) {
-        Some((_, advice)) => Said::Reason(format!("{line}: {advice}")),
+        Some((_, advice)) => Said::Reason(format!("{}: {advice}", line.trim_end_matches('.'))),
         None => Said::Reason(line.to_owned()),
     }
 }
@@ -68,13 +68,13 @@ pub(crate) const FORBIDDEN: [&str; 3] = [
 ];
 
 /// What is to be done about an endpoint that is away.
-const NO_ENDPOINT: &str = "The endpoint is not running here; start it with ./scripts/start-ai-services.sh";
+const NO_ENDPOINT: &str = "the endpoint is not running here; start it with ./scripts/start-ai-services.sh";
 
 /// What ssh says, and what to do about it.
 const ADVICE: [(&str, &str); 8] = [
     (
         "remote port forwarding failed",
-        "the VPS still holds our earlier connection (free after about 15 s), or another program has the port (see `ss -ltnp` there)",
+        "the VPS still holds our earlier connection (free after about 30 s), or another program has the port (see `ss -ltnp` there)",
     ),
     (
         "Permission denied",

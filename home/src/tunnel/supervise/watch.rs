@@ -16,8 +16,8 @@ const LOOK: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// From its start until the forwards are granted: `ConnectTimeout`, and the same again for the log-in.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
-/// The VPS gives a silent connection up after about 15 s (`ClientAliveInterval`, `ClientAliveCountMax`).
-const SLEPT: Duration = Duration::from_secs(15);
+/// The VPS gives a silent connection up within about this time (`ClientAliveInterval`, `ClientAliveCountMax`).
+const SLEPT: Duration = Duration::from_secs(30);
 
 /// Until something is wrong.
 pub(super) async fn watch(up: &Up) -> End {
