@@ -14,6 +14,7 @@ mod clients;
 mod crash;
 #[cfg(target_os = "linux")]
 mod disk;
+mod docs;
 mod embedding;
 #[allow(unreachable_pub, reason = "a test has no outside")]
 mod journey;
