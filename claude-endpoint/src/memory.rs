@@ -6,7 +6,9 @@ use bytes::{Bytes, BytesMut};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use shared::client::{self, Answer, SignedClient};
+use shared::config::SIGNING_KEY;
 use shared::error::chain;
+use shared::keys::KeyBook;
 use shared::memory::{Briefing, BriefingLine, Hit, SearchResponse, Update};
 use shared::signature::SigningKeys;
 use thiserror::Error;
@@ -69,6 +71,15 @@ impl Memory {
             Some(token) => Door::Bearer { http: client::http(Some(TIMEOUT))?, base, token },
             None => Door::Signed(SignedClient::new(SERVICE, base, keys, TIMEOUT)?),
         }))
+    }
+
+    /// Notes in `book` which key the memory's answers are signed with.
+    #[must_use]
+    pub fn noting(self, book: KeyBook) -> Self {
+        Self(match self.0 {
+            Door::Signed(client) => Door::Signed(client.noting(book, SIGNING_KEY)),
+            bearer @ Door::Bearer { .. } => bearer,
+        })
     }
 
     /// What is known about `query` in a repository, best first.

@@ -22,6 +22,7 @@ use shared::{
 
 use crate::{
     App,
+    config::WEBHOOK_SECRET,
     github::{self, PayloadError, Received},
     limits, metrics,
     targets::{CLAUDE, Decision},
@@ -57,6 +58,7 @@ async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Res
     // What was read keeps its share of the memory until the event is stored.
     let (body, digest, _share) = verified(app, &parts.headers, body).await?;
     limits::proven(&parts.extensions);
+    app.book.used(WEBHOOK_SECRET, body.key(), "webhooks", &github::hook(&parts.headers));
     metrics::webhook_body(body.as_ref().len());
     let meta = meta.map_err(refuse)?;
     match github::parse(meta, encoding, &body, Timestamp::now(), Some(trace.to_string())).map_err(refuse)? {

@@ -14,11 +14,16 @@ mod app;
 mod service;
 
 pub use app::AppArgs;
-pub use service::{RetentionArgs, ServiceArgs};
+pub use service::{RetentionArgs, SIGNING_KEY, ServiceArgs};
 
 use anyhow::{Context, bail};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use secrecy::SecretString;
+
+use crate::{
+    keys::Again,
+    signature::{KeyError, Keys},
+};
 
 mod show;
 
@@ -53,6 +58,16 @@ pub fn secret_file(name: &str, path: &Path) -> anyhow::Result<SecretString> {
         bail!("{name} {} is empty", path.display());
     }
     Ok(SecretString::from(text))
+}
+
+/// A way to read keys again from the file that `NAME_FILE` names, if it names one.
+pub fn again(
+    name: &'static str,
+    file: Option<&Path>,
+    parse: fn(&SecretString) -> Result<Keys, KeyError>,
+) -> Option<Again> {
+    let file = file?.to_owned();
+    Some(Box::new(move || Ok(parse(&secret_file(&format!("{name}_FILE"), &file)?)?)))
 }
 
 /// A secret that the service cannot do without.

@@ -13,6 +13,7 @@ pub mod config;
 pub mod error;
 pub mod github;
 pub mod health;
+pub mod keys;
 pub mod server;
 pub mod service;
 pub mod telemetry;

@@ -10,8 +10,11 @@ use anyhow::Context;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::required;
-use crate::{server::Limits, signature::SigningKeys, telemetry::LogFormat};
+use super::{again, required};
+use crate::{keys::Ring, server::Limits, signature::SigningKeys, telemetry::LogFormat};
+
+/// The setting of the keys between our services.
+pub const SIGNING_KEY: &str = "RELAY_SIGNING_KEY";
 
 /// The settings that every service has.
 #[derive(Debug, Clone, Args)]
@@ -90,6 +93,13 @@ impl ServiceArgs {
             self.relay_signing_key_file.as_deref(),
         )?;
         SigningKeys::parse(&list).context("RELAY_SIGNING_KEY cannot be used")
+    }
+
+    /// The same keys, for the book of what keys are used for.
+    pub fn signing_ring(&self, keys: &SigningKeys) -> Ring {
+        let parse = |list: &SecretString| SigningKeys::parse(list).map(|keys| keys.keys().clone());
+        let again = again(SIGNING_KEY, self.relay_signing_key_file.as_deref(), parse);
+        Ring::new(SIGNING_KEY, keys.keys()).read_by(again)
     }
 }
 
