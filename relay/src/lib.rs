@@ -16,6 +16,7 @@ pub mod config;
 pub mod limits;
 pub mod routes;
 
+pub mod arrival;
 pub mod github;
 pub mod receive;
 pub mod targets;
@@ -36,6 +37,7 @@ pub mod table;
 pub mod health;
 pub mod metrics;
 
+use arrival::LastArrival;
 use config::{Config, Kind, RelayArgs};
 use dispatch::Dispatch;
 use missed::Missed;
@@ -75,6 +77,8 @@ pub struct Shared {
     pub streams: Streams,
     /// What keys are used for.
     pub book: KeyBook,
+    /// Whether webhooks come over TLS.
+    pub arrival: LastArrival,
 }
 
 /// How much may wait before webhooks are refused.
@@ -155,9 +159,19 @@ impl Relay {
         let body_memory = BodyMemory::new(config.args.limits.max_body_memory);
         let limits = limits::Limits::new(&config.args.limits);
         let missed = Missed::new(queue.clone(), &config.missed)?;
-        let (state, streams) = (missed.state(), Streams::default());
-        let shared =
-            Shared { config, queue, body_memory, limits, backlog, targets, missed: state, streams, book };
+        let (state, streams, arrival) = (missed.state(), Streams::default(), LastArrival::default());
+        let shared = Shared {
+            config,
+            queue,
+            body_memory,
+            limits,
+            backlog,
+            targets,
+            missed: state,
+            streams,
+            book,
+            arrival,
+        };
         Ok(Self { app: App(Arc::new(shared)), workers, followers, missed })
     }
 

@@ -132,7 +132,8 @@ pub fn load<C: CommandFactory + FromArgMatches>(
     for (name, value) in file {
         command = command.mut_arg(name, |arg| arg.default_value(value));
     }
-    let matches = command.clone().get_matches_from(&arguments);
+    let parsed = command.clone().try_get_matches_from(&arguments);
+    let matches = parsed.unwrap_or_else(|error| show::without_value(error).exit());
     let cli = C::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     let mut settings = settings(&command, &matches, &from_file);
     settings.extend(table_settings(&tables));
@@ -300,6 +301,15 @@ mod tests {
             assert!(text.contains(line), "{text}");
         }
         assert!(!text.contains("s3cret") && !format!("{loaded:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_read_is_shown_without_its_password() {
+        let flags = ["relay", "--listen", "https://me:s3/cret@example.org"];
+        let error = prepare(Cli::command(), &DEFAULTS).try_get_matches_from(flags).unwrap_err();
+        let text = show::without_value(error).to_string();
+        assert!(text.contains("--listen") && text.contains("https://redacted@example.org"), "{text}");
+        assert!(!text.contains("cret"), "{text}");
     }
 
     #[test]

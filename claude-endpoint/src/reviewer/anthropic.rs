@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::client::{self, retry_after};
-use shared::error::chain;
+use shared::error::{chain, hide};
 use url::Url;
 
 use super::{ATTEMPTS, Failed, Question, Reply, ReviewError, Reviewer, Usage};
@@ -95,7 +95,7 @@ impl Anthropic {
         if status.is_success() {
             answer(&bytes, question).map_err(Failure::Final)
         } else {
-            Err(self.failure(status, &headers, &bytes))
+            Err(self.failure(status, &headers, &hide(bytes.into(), &self.key)))
         }
     }
 

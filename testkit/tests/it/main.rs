@@ -22,6 +22,7 @@ mod mcp;
 mod missed;
 mod observability;
 mod reviewers;
+mod rotation;
 #[allow(unreachable_pub, reason = "a test has no outside")]
 mod secrets;
 mod tidy;

@@ -209,7 +209,7 @@ async fn failures(stage: &mut Stage) {
             .await
             .unwrap();
     }
-    for (number, code) in [(30, 401), (31, 400), (32, 529)] {
+    for (number, code) in [(30, 400), (31, 529)] {
         let before = stage.world.anthropic.count(&post("/v1/messages"));
         stage.world.anthropic.fail_next(post("/v1/messages"), status(code));
         stage.open(&format!("anthropic-{code}"), &scenario(number, "Not answered")).await;
@@ -220,15 +220,17 @@ async fn failures(stage: &mut Stage) {
             .await
             .unwrap();
     }
-    let asked = stage.world.anthropic.count(&post("/v1/messages"));
+    let before = stage.world.anthropic.count(&post("/v1/messages"));
     stage.world.anthropic.answer_next(Reply::text("this is no review"));
     stage.open("unusable", &scenario(33, "Answered without sense")).await;
-    stage
-        .world
-        .anthropic
-        .wait_until(|| stage.world.anthropic.count(&post("/v1/messages")) > asked)
-        .await
-        .unwrap();
+    let asked = || stage.world.anthropic.count(&post("/v1/messages")) > before;
+    stage.world.anthropic.wait_until(asked).await.unwrap();
+    // after a refused key nobody is asked for a while
+    let before = stage.world.anthropic.count(&post("/v1/messages"));
+    stage.world.anthropic.fail_next(post("/v1/messages"), status(401));
+    stage.open("anthropic-401", &scenario(34, "Not allowed")).await;
+    let asked = || stage.world.anthropic.count(&post("/v1/messages")) > before;
+    stage.world.anthropic.wait_until(asked).await.unwrap();
     stage.world.ollama.stop().await;
     let tags = stage
         .http()

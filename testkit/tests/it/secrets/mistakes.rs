@@ -29,8 +29,10 @@ fn mistakes(canaries: &Canaries, file: &str) -> Vec<Mistake> {
         get("MEMORY_TOKEN"),
     );
     let (token, app) = (get("GITHUB_TOKEN"), get("GITHUB_APP_PRIVATE_KEY"));
-    let with_password = |at: &str| format!("https://me:{admin}@{at}");
-    let url = with_password("example.org");
+    let with_password_of = |secret: &str| format!("https://me:{secret}@example.org");
+    let url = with_password_of(&admin);
+    // that one cannot be read, since the password has a slash; this one can
+    let readable = with_password_of(&token);
     let broken = app.replace('A', "!");
     let mut all = vec![
         mistake("relay", &[("GITHUB_WEBHOOK_SECRET", &webhook[..15])], "GITHUB_WEBHOOK_SECRET"),
@@ -49,7 +51,10 @@ fn mistakes(canaries: &Canaries, file: &str) -> Vec<Mistake> {
         mistake("relay", &[("GITHUB_APP_PRIVATE_KEY", &app)], "GITHUB_APP_ID"),
         mistake("relay", &[("CLAUDE_ENDPOINT", &url)], "CLAUDE_ENDPOINT"),
         mistake("relay", &[("GITHUB_API_URL", &url)], "GITHUB_API_URL"),
-        mistake("relay", &[("WEBHOOK_URL", &url)], TAKEN),
+        mistake("relay", &[("CLAUDE_ENDPOINT", &readable)], "CLAUDE_ENDPOINT"),
+        mistake("relay", &[("GITHUB_API_URL", &readable)], "GITHUB_API_URL"),
+        mistake("relay", &[("WEBHOOK_URL", &url)], "WEBHOOK_URL"),
+        mistake("relay", &[("WEBHOOK_URL", &readable)], TAKEN),
         mistake("relay", &[("QUEUE_URL", &url.replace("https", "postgres"))], "queue"),
         mistake("ollama-endpoint", &[("MEMORY_TOKEN", &memory[..15])], "MEMORY_TOKEN"),
         mistake("ollama-endpoint", &[("OLLAMA_URL", &url)], "OLLAMA_URL"),
@@ -60,6 +65,8 @@ fn mistakes(canaries: &Canaries, file: &str) -> Vec<Mistake> {
         ),
         mistake("claude-endpoint", &[("ANTHROPIC_BASE_URL", &url)], "ANTHROPIC_BASE_URL"),
         mistake("claude-endpoint", &[("MEMORY_URL", &url)], "MEMORY_URL"),
+        mistake("claude-endpoint", &[("MEMORY_URL", &readable)], "MEMORY_URL"),
+        mistake("claude-endpoint", &[("ANTHROPIC_BASE_URL", &readable)], "ANTHROPIC_BASE_URL"),
         mistake(
             "claude-endpoint",
             &[("GITHUB_TOKEN", &token), ("GITHUB_APP_ID", "1"), ("GITHUB_APP_PRIVATE_KEY", &app)],

@@ -158,7 +158,7 @@ impl Stage {
 
     /// The same secrets from files, by `NAME_FILE`, as most people should give them.
     pub fn secrets_from_files(&mut self) {
-        let secrets = super::canaries::secretsettings();
+        let secrets = super::canaries::secret_settings();
         for process in [&mut self.relay, &mut self.claude, &mut self.ollama] {
             for (name, value) in
                 process.environment.clone().into_iter().filter(|(name, _)| secrets.contains(name))

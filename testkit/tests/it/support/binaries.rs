@@ -67,6 +67,15 @@ impl Process {
         assert!(up, "{} did not start:\n{}", self.name, self.log());
     }
 
+    /// Gives it a secret by a file instead of a flag, from its next start on.
+    pub fn replace_secret(&mut self, name: &str, file: &str) {
+        let flag = format!("--{}", name.to_lowercase().replace('_', "-"));
+        if let Some(at) = self.flags.iter().position(|known| *known == flag) {
+            self.flags.drain(at..at + 2);
+        }
+        self.flags.extend([format!("{flag}-file"), file.to_owned()]);
+    }
+
     /// Sets a variable of its environment, from its next start on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.retain(|(known, _)| known != name);
