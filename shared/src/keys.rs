@@ -7,7 +7,7 @@
 use std::{
     fmt,
     fs::{self, OpenOptions},
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -191,8 +191,11 @@ impl KeyBook {
 
     /// Writes down what is known, each minute and at the end, and reads keys again at each SIGHUP.
     pub async fn keep(self, stop: CancellationToken) {
-        // Without it a hangup would end the process; that it cannot be had is told by the stop signals already.
-        let mut hangup = signal(SignalKind::hangup()).ok();
+        // On a terminal a hangup means that the terminal is gone, and ends the process.
+        let mut hangup = match io::stderr().is_terminal() {
+            true => None,
+            false => signal(SignalKind::hangup()).ok(),
+        };
         let mut has_failed = false;
         loop {
             self.write(&mut has_failed).await;

@@ -34,7 +34,7 @@ pub struct ServiceArgs {
     /// Where the queue lives [default: sqlite://DATA_DIR/queue.db]
     #[arg(long, env = "QUEUE_URL")]
     pub queue_url: Option<String>,
-    /// Key(s) `whsec_…` that sign what our services say to each other; the first signs, each is valid
+    /// Key(s) `whsec_…` that sign what our services say to each other; each signs and each is valid
     #[arg(long, env = "RELAY_SIGNING_KEY", hide = true, hide_env_values = true)]
     pub relay_signing_key: Option<SecretString>,
     /// File with RELAY_SIGNING_KEY

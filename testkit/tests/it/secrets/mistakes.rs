@@ -55,7 +55,7 @@ fn mistakes(canaries: &Canaries, file: &str) -> Vec<Mistake> {
         mistake("relay", &[("GITHUB_API_URL", &readable)], "GITHUB_API_URL"),
         mistake("relay", &[("WEBHOOK_URL", &url)], "WEBHOOK_URL"),
         mistake("relay", &[("WEBHOOK_URL", &readable)], TAKEN),
-        mistake("relay", &[("QUEUE_URL", &url.replace("https", "postgres"))], "queue"),
+        mistake("relay", &[("QUEUE_URL", &url.replace("https", "postgres"))], "QUEUE_URL"),
         mistake("ollama-endpoint", &[("MEMORY_TOKEN", &memory[..15])], "MEMORY_TOKEN"),
         mistake("ollama-endpoint", &[("OLLAMA_URL", &url)], "OLLAMA_URL"),
         mistake(

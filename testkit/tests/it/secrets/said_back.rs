@@ -60,6 +60,7 @@ async fn what_is_said_back_to_us_is_not_written_down() {
         stage.places.with("relay.log", "said_back") + stage.places.with(".log", "you sent") > 0,
         "nothing was quoted"
     );
+    assert!(stage.places.with("claude-endpoint.log", "<hidden>") > 0, "nothing had to be hidden");
     let leaks = stage.places.leaks(&stage.canaries, &super::MAY);
     assert!(leaks.is_empty(), "secrets have got out: {leaks:#?}");
 }
