@@ -8,6 +8,7 @@ use clap::Parser;
 use shared::config::{Defaults, Loaded, RetentionArgs, ServiceArgs, plain_url};
 use shared::keys::Ring;
 use shared::signature::SigningKeys;
+use shared::version::VERSION;
 use url::Url;
 
 use crate::cli::Command;
@@ -33,7 +34,7 @@ const DEFAULTS: Defaults =
 
 /// Reads the diff, asks the reviewer, posts the review
 #[derive(Debug, Parser)]
-#[command(name = "claude-endpoint", version)]
+#[command(name = "claude-endpoint", version = VERSION)]
 pub struct Cli {
     #[command(flatten)]
     service: ServiceArgs,

@@ -18,12 +18,12 @@ async fn run() -> anyhow::Result<ExitCode> {
     match loaded.cli.command.as_ref().unwrap_or(&Command::Service(Verb::Serve)) {
         Command::Service(Verb::Serve) => {}
         Command::Service(verb) => {
-            service::side_verb(verb, service, &loaded.settings).await?;
+            service::side_verb(verb, service, &loaded.settings, loaded.command).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Own(command) => return cli::run(command, &loaded.cli).await,
     }
-    telemetry::init(service.log_format, &service.rust_log)?;
+    telemetry::init(&service.log)?;
     let config = loaded.cli.config()?;
     let built = App::build(config).await?;
     let listener = service::bind(service).await?;

@@ -13,6 +13,7 @@ use shared::config::{Defaults, Loaded, RetentionArgs, ServiceArgs, again, secret
 use shared::keys::Ring;
 use shared::service::Verb;
 use shared::signature::{SigningKeys, Tokens};
+use shared::version::VERSION;
 use url::Url;
 
 use crate::cli::Command;
@@ -28,7 +29,7 @@ const MEMORY: &str = "memory.db";
 
 /// The shared memory of all agents, and the door to Ollama
 #[derive(Debug, Parser)]
-#[command(name = "ollama-endpoint", version)]
+#[command(name = "ollama-endpoint", version = VERSION)]
 pub struct Cli {
     #[command(flatten)]
     pub(crate) service: ServiceArgs,

@@ -21,12 +21,12 @@ async fn run() -> anyhow::Result<ExitCode> {
     match loaded.cli.verb() {
         None => {}
         Some(Command::Service(verb)) => {
-            service::side_verb(verb, settings, &loaded.settings).await?;
+            service::side_verb(verb, settings, &loaded.settings, loaded.command).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Own(command)) => return cli::run(command, &loaded.cli).await,
     }
-    telemetry::init(settings.log_format, &settings.rust_log)?;
+    telemetry::init(&settings.log)?;
     let app = App::build(loaded.cli.config()?).await?;
     let listener = service::bind(settings).await?;
     tracing::info!(address = %listener.local_addr()?, "ollama-endpoint listens");

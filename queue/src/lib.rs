@@ -10,6 +10,7 @@ use std::{path::Path, path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{broadcast, watch};
 
+pub mod aside;
 mod backend;
 pub mod conformance;
 mod lease;

@@ -32,7 +32,7 @@ pub enum Error {
     InUse(String),
     /// Written by a later version.
     #[error(
-        "{path} was written by a newer version (schema {found}, this build knows {known}); install that version or restore a backup"
+        "{path} was written by a newer version (schema {found}, this build knows {known}); install that version again, or {way_back}"
     )]
     TooNew {
         /// The file.
@@ -41,6 +41,8 @@ pub enum Error {
         found: i64,
         /// The newest that this build knows.
         known: i64,
+        /// What else can be done.
+        way_back: String,
     },
     /// The file cannot be opened.
     #[error("cannot open {path}: {cause}")]

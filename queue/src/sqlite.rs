@@ -351,5 +351,9 @@ impl Backend for Sqlite {
 mod tests;
 
 #[cfg(test)]
+#[path = "sqlite_upgrade_tests.rs"]
+mod upgrade_tests;
+
+#[cfg(test)]
 #[path = "sqlite_wal_tests.rs"]
 mod wal_tests;

@@ -9,6 +9,7 @@ use shared::{
     config::{self, Defaults, Loaded, ServiceArgs, again, required, secret},
     keys::Ring,
     signature::{GithubSecrets, Tokens},
+    version::VERSION,
 };
 use url::Url;
 
@@ -36,7 +37,7 @@ const DEFAULTS: Defaults = Defaults {
 
 /// The relay: takes GitHub's webhooks, makes them durable, and hands them home.
 #[derive(Debug, Parser)]
-#[command(name = "relay", version)]
+#[command(name = "relay", version = VERSION)]
 pub struct Cli {
     /// Settings.
     #[command(flatten)]

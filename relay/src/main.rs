@@ -22,12 +22,14 @@ async fn run() -> anyhow::Result<()> {
     let args = loaded.cli.args;
     match loaded.cli.command.unwrap_or(Command::Service(Verb::Serve)) {
         Command::Service(Verb::Serve) => {
-            telemetry::init(args.service.log_format, &args.service.rust_log)?;
+            telemetry::init(&args.service.log)?;
             let stop = service::stop_signal()?;
             let relay = Relay::build(Config::new(args.clone(), &loaded.tables)?).await?;
             relay.run(service::bind(&args.service).await?, stop).await
         }
-        Command::Service(verb) => service::side_verb(&verb, &args.service, &loaded.settings).await,
+        Command::Service(verb) => {
+            service::side_verb(&verb, &args.service, &loaded.settings, loaded.command).await
+        }
         Command::Operator(command) => cli::run(command, &args).await,
     }
 }

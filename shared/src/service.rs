@@ -3,6 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
+use clap::Command;
 use jiff::Timestamp;
 use tokio::{
     net::TcpListener,
@@ -14,7 +15,7 @@ use crate::{
     client,
     config::{ServiceArgs, Setting, show},
     health::Report,
-    keys,
+    keys, manual,
 };
 
 /// The verbs of each binary, to flatten into its own.
@@ -33,6 +34,9 @@ pub enum Verb {
     /// Show the configuration
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// What the command line tells about itself.
+    #[command(flatten)]
+    Manual(manual::Verb),
 }
 
 /// What can be done with the configuration.
@@ -46,11 +50,16 @@ pub enum ConfigVerb {
     },
 }
 
-/// Carries out the verbs that do not serve.
+/// Carries out the verbs that do not serve. `command` is the program's command line.
 ///
 /// # Errors
-/// The service does not answer, or says that it fails.
-pub async fn side_verb(verb: &Verb, service: &ServiceArgs, settings: &[Setting]) -> anyhow::Result<()> {
+/// The service does not answer, or says that it fails; or a file cannot be written.
+pub async fn side_verb(
+    verb: &Verb,
+    service: &ServiceArgs,
+    settings: &[Setting],
+    command: Command,
+) -> anyhow::Result<()> {
     match verb {
         Verb::Serve => Ok(()),
         Verb::Healthcheck => healthcheck(service).await,
@@ -67,6 +76,7 @@ pub async fn side_verb(verb: &Verb, service: &ServiceArgs, settings: &[Setting])
             print!("{}", show(settings));
             Ok(())
         }
+        Verb::Manual(verb) => manual::run(verb, command),
     }
 }
 

@@ -24,4 +24,6 @@ mod shape;
 pub mod shown;
 pub mod slow_clients;
 pub mod sshd;
+#[cfg(target_os = "linux")]
+pub mod systemd;
 pub mod webhook;

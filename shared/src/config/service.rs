@@ -10,8 +10,8 @@ use anyhow::Context;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::{again, required};
-use crate::{keys::Ring, server::Limits, signature::SigningKeys, telemetry::LogFormat};
+use super::{LogArgs, again, required};
+use crate::{keys::Ring, server::Limits, signature::SigningKeys};
 
 /// The setting of the keys between our services.
 pub const SIGNING_KEY: &str = "RELAY_SIGNING_KEY";
@@ -46,12 +46,9 @@ pub struct ServiceArgs {
     /// Most connections open at a time; beyond, the one that has kept the service waiting for the longest time is closed
     #[arg(long, env = "MAX_CONNECTIONS", default_value = "4096", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
-    /// How log lines are written
-    #[arg(long, env = "LOG_FORMAT", default_value = "auto")]
-    pub log_format: LogFormat,
-    /// Which log lines are written
-    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
-    pub rust_log: String,
+    /// Where log lines go.
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 impl ServiceArgs {
