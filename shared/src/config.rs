@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_read_is_shown_without_its_password() {
         let flags = ["relay", "--listen", "https://me:s3/cret@example.org"];
-        let error = prepare(Cli::command(), &DEFAULTS).try_get_matches_from(flags).unwrap_err();
+        let error = describe(Cli::command(), &DEFAULTS).try_get_matches_from(flags).unwrap_err();
         let text = show::without_value(error).to_string();
         assert!(text.contains("--listen") && text.contains("https://redacted@example.org"), "{text}");
         assert!(!text.contains("cret"), "{text}");

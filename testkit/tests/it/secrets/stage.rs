@@ -64,18 +64,8 @@ impl Stage {
         people(&world, &canaries, &relay.url);
         let (places, settings) = (Places::default(), tempfile::tempdir().unwrap());
         let metrics = format!("127.0.0.1:{}", port());
-        let mut stage = Self {
-            world,
-            canaries,
-            places,
-            relay,
-            claude,
-            ollama,
-            metrics,
-            taps,
-            settings: settings,
-            _bot: bot,
-        };
+        let mut stage =
+            Self { world, canaries, places, relay, claude, ollama, metrics, taps, settings, _bot: bot };
         stage.configure();
         stage.metrics = format!("http://{}/metrics", stage.metrics);
         stage
