@@ -15,8 +15,8 @@ mod crash;
 mod deploy;
 #[cfg(target_os = "linux")]
 mod disk;
-mod doctor;
 mod docs;
+mod doctor;
 mod embedding;
 mod install;
 #[allow(unreachable_pub, reason = "a test has no outside")]
@@ -28,6 +28,9 @@ mod missed;
 mod observability;
 mod proxies;
 mod reviewers;
+mod rotation;
+#[allow(unreachable_pub, reason = "a test has no outside")]
+mod secrets;
 #[cfg(target_os = "linux")]
 mod services;
 mod tidy;
