@@ -83,7 +83,7 @@ impl Namespaces {
     fn join(&self) -> anyhow::Result<()> {
         let [vps, home] = [Side::Vps, Side::Home].map(|side| self.name(side));
         ip(&format!("link add {CABLE} netns {vps} type veth peer name {CABLE} netns {home}"))?;
-        for (name, address) in [(vps, self.vps_at_cable()), (home, self.address(10))] {
+        for (name, address) in [(vps, self.address(9)), (home, self.address(10))] {
             ip(&format!("-n {name} address add {address}/30 dev {CABLE}"))?;
             ip(&format!("-n {name} link set {CABLE} up"))?;
         }

@@ -168,11 +168,6 @@ impl Relay {
         run("prlimit", &["--pid", &pid.to_string(), "--fsize=unlimited"])
     }
 
-    /// Its process id, while it runs.
-    pub(crate) fn id(&self) -> Option<u32> {
-        self.program.id()
-    }
-
     /// The status of a `GET`, if there is an answer.
     pub(super) async fn status(&self, path: &str) -> Option<u16> {
         Some(self.http.get(self.url(path)).send().await.ok()?.status().as_u16())
