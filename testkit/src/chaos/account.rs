@@ -101,7 +101,7 @@ pub(super) fn compare(events: &[Event], found: &Found) -> Account {
                 let posted = found.reviews.get(number).copied().unwrap_or_default();
                 count(posted.reviews, &format!("{id}: review of #{number}"), &mut account);
                 repeated(posted, &format!("{id}: comments on #{number}"), &mut account);
-                remembered(&format!("review-{id}"), found, &mut account);
+                remembered(&format!("update:review-{id}"), found, &mut account);
             }
             What::Push(sha) => {
                 let posted = found.commits.get(sha).copied().unwrap_or_default();
@@ -111,7 +111,7 @@ pub(super) fn compare(events: &[Event], found: &Found) -> Account {
                     &mut account,
                 );
                 repeated(posted, &format!("{id}: comments on the commit {sha:.7}"), &mut account);
-                remembered(&format!("review-{id}"), found, &mut account);
+                remembered(&format!("update:review-{id}"), found, &mut account);
             }
             What::Comment => {}
         }
@@ -162,7 +162,9 @@ mod tests {
             shown: ["a", "b", "c"].map(|id| (id.to_owned(), shown("completed"))).into(),
             reviews: BTreeMap::from([(7, well)]),
             commits: BTreeMap::from([("abc".to_owned(), well)]),
-            memories: ["a", "b", "c", "review-a", "review-b"].map(|id| (id.to_owned(), 1)).into(),
+            memories: ["a", "b", "c", "update:review-a", "update:review-b"]
+                .map(|id| (id.to_owned(), 1))
+                .into(),
         };
         (events, found)
     }
@@ -178,11 +180,11 @@ mod tests {
         let (events, mut found) = all_well();
         found.shown.remove("c");
         found.reviews.clear();
-        found.memories.remove("review-b");
+        found.memories.remove("update:review-b");
         let account = compare(&events, &found);
         assert_eq!(
             account.lost,
-            ["a: review of #7: none", "review-b: memory: none", "c: the relay does not know it"]
+            ["a: review of #7: none", "update:review-b: memory: none", "c: the relay does not know it"]
         );
         assert!(!account.is_settled() && account.doubled.is_empty());
     }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail};
 use fastrand::Rng;
 use http::Method;
 use tempfile::TempDir;
@@ -85,8 +85,11 @@ impl Site {
         site.home_on().await?;
         site.load.one();
         let account = site.drained(PATIENCE).await?.1;
-        ensure!(account.is_settled(), "not even the first event goes through: {account:?}");
-        Ok(site)
+        if account.is_settled() {
+            return Ok(site);
+        }
+        let folder = site.keep();
+        bail!("not even the first event goes through: {account:?}; logs and data are in {}", folder.display())
     }
 
     /// Sets the tunnel up, and gives the VPS what its setup says.
