@@ -40,7 +40,7 @@ use self::{
 use crate::crash::child::PATIENCE;
 
 /// About the time between two events.
-const PACE: Duration = Duration::from_millis(300);
+const PACE: Duration = Duration::from_millis(600);
 /// Those of a short run: a tunnel that breaks, a road that is silent, a machine that dies in the middle of its work.
 const SHORT: [&str; 3] = ["tunnel-killed", "port-squatted", "home-killed-after-post"];
 /// Between two looks at whether a review was posted.

@@ -31,11 +31,11 @@ pub(super) struct Posted {
 /// What the comparison found; the lists are empty when all is well.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Account {
-    /// An event and what is missing of it.
+    /// An event, and what is missing of it that nobody will make any more.
     pub(super) lost: Vec<String>,
-    /// An event and what there is twice.
+    /// An event, and what there is twice.
     pub(super) doubled: Vec<String>,
-    /// An event that the relay does not show as ended.
+    /// An event on which somebody still works or waits.
     pub(super) open: Vec<String>,
 }
 
@@ -89,53 +89,63 @@ pub(super) fn compare(events: &[Event], found: &Found) -> Account {
     let mut account = Account::default();
     for event in events {
         let id = &event.id;
+        let Traces { missing, doubled } = Traces::of(event, found);
+        account.doubled.extend(told(id, &doubled));
         let Some(parts) = found.shown.get(id) else {
             account.lost.push(format!("{id}: the relay does not know it"));
             continue;
         };
-        let open = parts.iter().filter(|(_, part)| !["completed", "skipped"].contains(&part.state.as_str()));
-        account.open.extend(open.map(|(target, part)| format!("{id} → {target} ({})", part.state)));
-        remembered(id, found, &mut account);
-        match &event.what {
-            What::Pull(number) => {
-                let posted = found.reviews.get(number).copied().unwrap_or_default();
-                count(posted.reviews, &format!("{id}: review of #{number}"), &mut account);
-                repeated(posted, &format!("{id}: comments on #{number}"), &mut account);
-                remembered(&format!("update:review-{id}"), found, &mut account);
-            }
-            What::Push(sha) => {
-                let posted = found.commits.get(sha).copied().unwrap_or_default();
-                count(
-                    posted.comments.min(1),
-                    &format!("{id}: comments on the commit {sha:.7}"),
-                    &mut account,
-                );
-                repeated(posted, &format!("{id}: comments on the commit {sha:.7}"), &mut account);
-                remembered(&format!("update:review-{id}"), found, &mut account);
-            }
-            What::Comment => {}
+        let ended = |state: &str| ["completed", "skipped"].contains(&state);
+        let open = parts.iter().filter(|(_, part)| !ended(&part.state));
+        let open: Vec<String> = open.map(|(target, part)| format!("{} at {target}", part.state)).collect();
+        if open.is_empty() {
+            account.lost.extend(told(id, &missing));
+        } else {
+            account.open.extend(told(id, &open));
         }
     }
     account
 }
 
-fn remembered(delivery: &str, found: &Found, account: &mut Account) {
-    let memories = found.memories.get(delivery).copied().unwrap_or_default();
-    count(memories, &format!("{delivery}: memory"), account);
+fn told(id: &str, what: &[String]) -> Option<String> {
+    (!what.is_empty()).then(|| format!("{id}: {}", what.join(", ")))
 }
 
-/// There has to be one.
-fn count(there: usize, of: &str, account: &mut Account) {
-    match there {
-        0 => account.lost.push(format!("{of}: none")),
-        1 => {}
-        _ => account.doubled.push(format!("{of}: {there}")),
+/// What an event has to leave and did not, or did twice.
+#[derive(Debug, Default)]
+struct Traces {
+    missing: Vec<String>,
+    doubled: Vec<String>,
+}
+
+impl Traces {
+    fn of(event: &Event, found: &Found) -> Self {
+        let mut traces = Self::default();
+        let memories = |delivery: &str| found.memories.get(delivery).copied().unwrap_or_default();
+        traces.one("memory", memories(&event.id));
+        let posted = match &event.what {
+            What::Comment => return traces,
+            What::Pull(number) => found.reviews.get(number).copied().unwrap_or_default(),
+            What::Push(sha) => found.commits.get(sha).copied().unwrap_or_default(),
+        };
+        traces.one("memory of the review", memories(&format!("update:review-{}", event.id)));
+        match event.what {
+            What::Pull(_) => traces.one("review", posted.reviews),
+            _ => traces.one("comment on the commit", posted.comments.min(1)),
+        }
+        if posted.distinct < posted.comments {
+            traces.doubled.push(format!("{} comments, of which {} differ", posted.comments, posted.distinct));
+        }
+        traces
     }
-}
 
-fn repeated(posted: Posted, what: &str, account: &mut Account) {
-    if posted.distinct < posted.comments {
-        account.doubled.push(format!("{what}: {}, of which {} differ", posted.comments, posted.distinct));
+    /// There has to be one of it.
+    fn one(&mut self, what: &str, there: usize) {
+        match there {
+            0 => self.missing.push(format!("no {what}")),
+            1 => {}
+            _ => self.doubled.push(format!("{there} times {what}")),
+        }
     }
 }
 
@@ -176,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_lost() {
+    fn what_is_missing_at_the_end_is_lost() {
         let (events, mut found) = all_well();
         found.shown.remove("c");
         found.reviews.clear();
@@ -184,7 +194,7 @@ mod tests {
         let account = compare(&events, &found);
         assert_eq!(
             account.lost,
-            ["a: review of #7: none", "update:review-b: memory: none", "c: the relay does not know it"]
+            ["a: no review", "b: no memory of the review", "c: the relay does not know it"]
         );
         assert!(!account.is_settled() && account.doubled.is_empty());
     }
@@ -197,16 +207,18 @@ mod tests {
         let account = compare(&events, &found);
         assert_eq!(
             account.doubled,
-            ["a: review of #7: 2", "a: comments on #7: 4, of which 3 differ", "c: memory: 2"]
+            ["a: 2 times review, 4 comments, of which 3 differ", "c: 2 times memory"]
         );
         assert!(account.is_settled());
     }
 
     #[test]
-    fn what_has_no_end_at_the_relay_is_open() {
+    fn what_somebody_still_works_on_is_not_lost_yet() {
         let (events, mut found) = all_well();
         found.shown.insert("a".into(), shown("pending"));
-        assert_eq!(compare(&events, &found).open, ["a → claude (pending)"]);
+        found.reviews.clear();
+        let account = compare(&events, &found);
+        assert_eq!((account.open, account.lost), (vec!["a: pending at claude".to_owned()], vec![]));
     }
 
     #[test]

@@ -173,11 +173,11 @@ impl Teller {
             ..Scenario::default()
         };
         let (name, payload, what) = match self.rng.u8(..10) {
-            0..6 => {
+            0..7 => {
                 scenario.load_into(&source.github);
                 ("pull_request", webhook::pull_request(&scenario, "opened"), What::Pull(number))
             }
-            6..8 => {
+            7 => {
                 let github = &source.github;
                 github.add_range(&scenario.repository, &scenario.before, &head, &scenario.increment);
                 let scenario = Scenario { head_ref: scenario.base_ref.clone(), ..scenario };

@@ -10,6 +10,9 @@ const COLUMNS: usize = 8;
 const HEAD: [&str; COLUMNS] =
     ["fault", "", "events", "lost", "doubled", "first review after", "all done after", "what was done"];
 
+/// Events that are named where something is wrong.
+const MOST_TOLD: usize = 4;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Row {
@@ -42,11 +45,14 @@ impl Row {
 
     /// Everything that is wrong.
     pub(super) fn wrong(&self) -> Vec<String> {
-        let lists =
-            [("lost", &self.account.lost), ("doubled", &self.account.doubled), ("open", &self.account.open)];
-        let told =
-            lists.into_iter().flat_map(|(word, list)| list.iter().map(move |it| format!("{word}: {it}")));
-        told.chain(self.wrong.iter().cloned()).collect()
+        let Account { lost, doubled, open } = &self.account;
+        let told = |(word, list): (&str, &Vec<String>)| {
+            let more = if list.len() > MOST_TOLD { "; …" } else { "" };
+            let first = list[..list.len().min(MOST_TOLD)].join("; ");
+            (!list.is_empty()).then(|| format!("{} {word}: {first}{more}", list.len()))
+        };
+        let counted = [("lost", lost), ("doubled", doubled), ("not done in time", open)];
+        counted.into_iter().filter_map(told).chain(self.wrong.iter().cloned()).collect()
     }
 
     pub(super) fn is_well(&self) -> bool {
