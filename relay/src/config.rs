@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use shared::{
     config::{self, Defaults, Loaded, ServiceArgs, required, secret},
     signature::GithubSecrets,
+    version::VERSION,
 };
 use url::Url;
 
@@ -33,7 +34,7 @@ const DEFAULTS: Defaults = Defaults {
 
 /// The relay: takes GitHub's webhooks, makes them durable, and hands them home.
 #[derive(Debug, Parser)]
-#[command(name = "relay", version)]
+#[command(name = "relay", version = VERSION)]
 pub struct Cli {
     /// Settings.
     #[command(flatten)]

@@ -11,10 +11,14 @@ use std::{
 };
 
 mod app;
+mod log;
 mod service;
+mod tunnel;
 
 pub use app::AppArgs;
+pub use log::LogArgs;
 pub use service::{RetentionArgs, ServiceArgs};
+pub use tunnel::TunnelArgs;
 
 use anyhow::{Context, bail};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
@@ -85,6 +89,8 @@ pub struct Loaded<C> {
     pub settings: Vec<Setting>,
     /// The TOML file's tables that [`Defaults::tables`] allows.
     pub tables: toml::Table,
+    /// The command line as it is described: whatever the environment and the file say.
+    pub command: Command,
 }
 
 impl<C: fmt::Debug> fmt::Debug for Loaded<C> {
@@ -105,7 +111,8 @@ pub fn load<C: CommandFactory + FromArgMatches>(
     defaults: &Defaults,
 ) -> anyhow::Result<Loaded<C>> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let command = prepare(C::command(), defaults);
+    let described = describe(C::command(), defaults);
+    let command = without_empty_variables(described.clone());
     let first_look = command.clone().ignore_errors(true).get_matches_from(&arguments);
     let path = first_look.try_get_one::<PathBuf>("config").ok().flatten().cloned();
     let (file, tables) = match &path {
@@ -121,18 +128,21 @@ pub fn load<C: CommandFactory + FromArgMatches>(
     let cli = C::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     let mut settings = settings(&command, &matches, &from_file);
     settings.extend(table_settings(&tables));
-    Ok(Loaded { settings, cli, tables })
+    Ok(Loaded { settings, cli, tables, command: described })
 }
 
-/// Settings can stand before or after the subcommand; an empty environment variable counts as unset, since that is
-/// what a compose file makes of a variable without a value.
-fn prepare(mut command: Command, defaults: &Defaults) -> Command {
+/// Settings can stand before or after the subcommand.
+fn describe(mut command: Command, defaults: &Defaults) -> Command {
     for (name, value) in defaults.values {
         command = command.mut_arg(name, |arg| arg.default_value(*value));
     }
+    command.mut_args(|arg| if arg.is_positional() { arg } else { arg.global(true) })
+}
+
+/// They count as unset, since an empty one is what a compose file makes of a variable without a value.
+fn without_empty_variables(command: Command) -> Command {
     command.mut_args(|arg| {
         let empty = arg.get_env().is_some_and(is_empty_variable);
-        let arg = if arg.is_positional() { arg } else { arg.global(true) };
         if empty { arg.env(None::<&str>) } else { arg }
     })
 }

@@ -12,7 +12,7 @@ use crate::anthropic::{self, Anthropic};
 use crate::bench::{self, Bench};
 use crate::chaos::{self, Chaos, squatter::Squatter};
 use crate::check_anchors::{self, CheckAnchors};
-use crate::crash::{self, Crash, memory::CrashMemory};
+use crate::crash::{self, Crash, docker::Docker, memory::CrashMemory};
 use crate::embedding::RealModel;
 use crate::github::{GitHub, sha_of};
 use crate::journey::{self, Journey};
@@ -53,6 +53,8 @@ enum Command {
     /// Takes ports in place of the endpoints and writes down what it is given.
     #[command(hide = true)]
     Squatter(Squatter),
+    /// Tries the image of deploy/ in a Docker engine of its own: its cage, its health, deployments under load.
+    Docker(Box<Docker>),
     /// Holds the line numbers of reviews against a repository's own history; fails if one is wrong.
     CheckAnchors(CheckAnchors),
 }
@@ -139,6 +141,7 @@ impl Cli {
             Command::CrashMemory(args) => crash::memory::run(&args).await,
             Command::Chaos(args) => chaos::run(&args).await,
             Command::Squatter(args) => chaos::squatter::run(&args).await,
+            Command::Docker(args) => crash::docker::run(&args).await,
             Command::CheckAnchors(args) => {
                 tokio::task::spawn_blocking(move || check_anchors::run(&args)).await?
             }

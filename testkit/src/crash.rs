@@ -6,6 +6,7 @@
 mod bench;
 pub(crate) mod book;
 pub(crate) mod child;
+pub mod docker;
 mod faults;
 mod ledger;
 mod load;

@@ -26,4 +26,6 @@ mod shape;
 pub mod shown;
 pub mod slow_clients;
 pub mod sshd;
+#[cfg(target_os = "linux")]
+pub mod systemd;
 pub mod webhook;
