@@ -20,7 +20,7 @@ mod text;
 
 pub use cli::{Kind, Verb, Which, run};
 pub use config::Place;
-pub use manager::{install, status, uninstall};
+pub use manager::{install, installed, remove, status, uninstall};
 pub use plan::Name;
 
 /// One program that is kept running.

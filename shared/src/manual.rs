@@ -41,8 +41,9 @@ pub fn run(verb: &Verb, command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn print_completions(shell: Shell, mut command: Command) -> anyhow::Result<()> {
+fn print_completions(shell: Shell, command: Command) -> anyhow::Result<()> {
     let name = command.get_name().to_owned();
+    let mut command = without_hidden(&command);
     // Into memory first: the library panics where a reader of standard output has gone away.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
@@ -50,6 +51,12 @@ fn print_completions(shell: Shell, mut command: Command) -> anyhow::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// The library would offer the flags of secrets, too.
+fn without_hidden(command: &Command) -> Command {
+    let shown = command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned();
+    Command::new(command.get_name().to_owned()).args(shown).subcommands(command.get_subcommands().cloned())
 }
 
 fn write_pages(command: Command, folder: &Path) -> io::Result<()> {

@@ -26,4 +26,6 @@ pub mod slow_clients;
 pub mod sshd;
 #[cfg(target_os = "linux")]
 pub mod systemd;
+#[cfg(target_os = "linux")]
+pub mod vps;
 pub mod webhook;

@@ -1,6 +1,9 @@
 //! The verbs.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -8,16 +11,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{
     Manager, Service,
     config::{Place, Settings},
-    install, launch, login,
+    install, installed, launch, login,
     manager::{self, account},
     plan::{self, Name},
-    status, uninstall,
+    remove, status, uninstall,
 };
 
 /// As the scripts give a service to become healthy.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(30);
-/// One that has no process for this long has ended by itself.
-const GONE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What can be done with the services.
 #[derive(Debug, Subcommand)]
@@ -152,19 +153,22 @@ async fn healthy(
     }
     let began = Instant::now();
     let mut last_seen = began;
+    // One without a process for this long has ended by itself; launchd may take a while to begin.
+    let gone_after = Duration::from_secs(if *manager == Manager::SystemdUser { 2 } else { 12 });
     loop {
         let asked = launch::command(name, settings).arg("healthcheck").output();
         let asked = asked.with_context(|| format!("cannot run {}", name.program()))?;
         let status = status(manager, &service.name)?;
         if status.pid.is_some() {
             last_seen = Instant::now();
-            // without a process of its own, the answer would be somebody else's
-            if asked.status.success() {
-                let said = String::from_utf8_lossy(&asked.stdout);
+            // Without a process of its own, the answer would be somebody else's. Who can review is known a moment later.
+            let said = String::from_utf8_lossy(&asked.stdout);
+            let is_known = !said.contains("ask again") || began.elapsed() > HEALTH_DEADLINE;
+            if asked.status.success() && is_known {
                 return Ok(said.lines().filter(|line| line.starts_with("warn")).map(str::to_owned).collect());
             }
         }
-        if began.elapsed() > HEALTH_DEADLINE || last_seen.elapsed() > GONE_DEADLINE {
+        if began.elapsed() > HEALTH_DEADLINE || last_seen.elapsed() > gone_after {
             bail!(
                 "{} is not healthy, and is tried again until it is uninstalled.\nIts state: {}\nIts health: {}\n{}Its log: {}",
                 service.name,
@@ -196,14 +200,10 @@ fn lingering(user: &str) -> String {
 }
 
 fn uninstall_all(which: &Which) -> anyhow::Result<()> {
-    let manager = Manager::detect()?;
     // The tunnel first, so that nothing more comes in.
     for name in which.or(Name::ALL.to_vec()).iter().rev() {
-        let mut removed = false;
-        for manager in [&manager].into_iter().chain(&manager.others()) {
-            removed |= uninstall(manager, &name.label())?;
-        }
-        println!("{}: {}", name.label(), if removed { "stopped and removed" } else { "was not installed" });
+        let found = if remove(&name.label())? { "stopped and removed" } else { "was not installed" };
+        println!("{}: {found}", name.label());
     }
     Ok(())
 }
@@ -212,15 +212,8 @@ fn show_status(which: &Which) -> anyhow::Result<()> {
     let detected = Manager::detect()?;
     let mut stopped = Vec::new();
     for name in which.or(Name::ALL.to_vec()) {
-        let managers = [detected.clone()].into_iter().chain(detected.others());
-        let mut found = None;
-        for manager in managers {
-            let status = status(&manager, &name.label())?;
-            if status.installed || found.is_none() {
-                found = Some(status);
-            }
-        }
-        let Some(status) = found else { continue };
+        let manager = installed(&name.label()).unwrap_or(detected.clone());
+        let status = status(&manager, &name.label())?;
         let pid = status.pid.map_or(String::new(), |pid| format!(", pid {pid}"));
         println!("{:<26} {}{pid}", name.label(), status.says);
         if status.installed && status.pid.is_none() {
@@ -238,8 +231,8 @@ fn render(kind: Kind, which: &Which, settings: &Settings) -> anyhow::Result<()> 
     };
     for name in which.or(plan::usual(settings)) {
         let service = plan::service(name, &manager, settings)?;
-        println!("# {}", manager.file(&service.name)?.display());
-        println!("{}", manager.render(&service)?);
+        let (file, text) = (manager.file(&service.name)?, manager.render(&service)?);
+        writeln!(std::io::stdout(), "# {}\n{text}", file.display())?;
     }
     Ok(())
 }

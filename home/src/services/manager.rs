@@ -181,6 +181,26 @@ pub fn uninstall(manager: &Manager, name: &str) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+/// Who of this machine keeps a service running.
+pub fn installed(name: &str) -> Option<Manager> {
+    let detected = Manager::detect().ok()?;
+    let all = [detected.clone()].into_iter().chain(detected.others());
+    all.into_iter().find(|manager| manager.file(name).is_ok_and(|file| file.exists()))
+}
+
+/// Stops a service and removes its file, whoever of this machine keeps it running; whether there was anything.
+///
+/// # Errors
+/// As [`uninstall`].
+pub fn remove(name: &str) -> anyhow::Result<bool> {
+    let detected = Manager::detect()?;
+    let mut removed = false;
+    for manager in [detected.clone()].iter().chain(&detected.others()) {
+        removed |= uninstall(manager, name)?;
+    }
+    Ok(removed)
+}
+
 /// How a service is.
 ///
 /// # Errors

@@ -147,7 +147,8 @@ impl World {
     }
 
     fn install(&self, arguments: &[&str]) -> (bool, String) {
-        let arguments = [&["--to", self.installed("").to_str().unwrap()], arguments].concat();
+        let to = self.installed("");
+        let arguments = [&["--to", to.to_str().unwrap()], arguments].concat();
         let output = self.run(&fs::read(script("install.sh")).unwrap(), &arguments);
         let said = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8(said).unwrap())
@@ -301,7 +302,8 @@ async fn what_the_release_workflow_publishes_can_be_installed() {
         let path = format!("/octo/relay/releases/latest/download/{name}");
         world.files.files.lock().unwrap().insert(path, File::Whole(bytes));
     }
-    let arguments = ["--only", "relay", "--to", world.installed("").to_str().unwrap()];
+    let to = world.installed("");
+    let arguments = ["--only", "relay", "--to", to.to_str().unwrap()];
     let output = world.run_as_it_is(&fs::read(dist.join("install.sh")).unwrap(), &arguments, None);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(world.installed("bin/relay").exists());

@@ -16,6 +16,7 @@ mod deploy;
 #[cfg(target_os = "linux")]
 mod disk;
 mod doctor;
+mod docs;
 mod embedding;
 mod install;
 #[allow(unreachable_pub, reason = "a test has no outside")]

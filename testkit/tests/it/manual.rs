@@ -93,8 +93,8 @@ fn other_shells_can_read_theirs() {
 /// Runs `groff`, or on macOS `mandoc`, which must have nothing to say against the page; the page as text.
 fn read_page(path: &Path) -> String {
     let page = fs::read_to_string(path).unwrap();
-    let groff = fed("groff", &["-man", "-Tutf8", "-ww", "-P-cbou"], &page);
-    let output = groff.or_else(|| fed("mandoc", &["-man", "-Wwarning"], &page));
+    let groff = fed("groff", &["-Kutf8", "-man", "-Tutf8", "-ww", "-P-cbou"], &page);
+    let output = groff.or_else(|| fed("mandoc", &["-man", "-Werror"], &page));
     let output = output.expect("there is neither groff nor mandoc; scripts/test.sh installs groff-base");
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && complaints.is_empty(), "{}: {complaints}", path.display());

@@ -178,6 +178,18 @@ async fn installed_services_work_come_back_and_leave_nothing() {
         home.machine.run("systemctl", &["--user", "list-units", "--all", "--plain", "ai-relay*"]).unwrap();
     assert!(units.contains("0 loaded units listed"), "{units}");
     assert_eq!(home.services(&["uninstall"]).matches("was not installed").count(), 3);
+
+    // The login trap, with the real CLI: no key, and no login that a service would find.
+    let settings = home.root.join(".env");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, text.replace("ANTHROPIC_API_KEY=", "# ANTHROPIC_API_KEY=")).unwrap();
+    let said = home.script("start-ai-services.sh", &["--install", "--only", "claude-endpoint"]);
+    let reviewer = said.lines().find(|line| line.contains("warn  reviewer")).unwrap();
+    assert!(reviewer.contains("the Claude CLI is not logged in"), "as the service itself says: {said}");
+    assert!(said.contains("the CLI is not logged in where the service looks"), "{said}");
+    assert!(said.contains("claude setup-token"), "{said}");
+    home.services(&["uninstall", "--only", "claude-endpoint"]);
+    assert_eq!(home.files(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

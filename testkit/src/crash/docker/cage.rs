@@ -57,7 +57,10 @@ fn options(mounts: &str, place: &str) -> Option<String> {
 
 fn refusal(error: &str) -> String {
     let known = "read-only file system";
-    if error.to_lowercase().contains(known) { format!("refused: {known}") } else { error.to_owned() }
+    if error.to_lowercase().contains(known) {
+        return format!("refused: {known}");
+    }
+    error.trim().lines().last().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
