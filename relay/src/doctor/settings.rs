@@ -37,8 +37,8 @@ pub(super) fn examine(args: &RelayArgs, tables: &toml::Table) -> (Vec<Finding>, 
     let mut found = Vec::new();
     let (webhook, keys, admin) = secrets_of(args, &mut found);
     let mut known = Known {
-        webhook: usable(&webhook, |one| GithubSecrets::parse(one)),
-        keys: usable(&keys, |one| SigningKeys::parse(one)),
+        webhook: usable(&webhook, GithubSecrets::parse),
+        keys: usable(&keys, SigningKeys::parse),
         admin: admin.first().cloned(),
         endpoints: vec![
             (CLAUDE, "claude-endpoint", args.claude_endpoint.clone()),
