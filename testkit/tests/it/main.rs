@@ -26,4 +26,5 @@ mod observability;
 mod reviewers;
 mod tidy;
 mod tunnel;
+mod version;
 mod workflows;
