@@ -1,7 +1,7 @@
 //! The settings: with the files in `config/` the only place that reads the environment.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Parser;
@@ -92,6 +92,12 @@ impl Cli {
     /// The ledger's file.
     pub fn ledger(&self) -> PathBuf {
         budget::ledger(&self.service.data_dir)
+    }
+
+    /// Files that hold secrets, by the settings that they are for.
+    pub(crate) fn secret_files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let files = [self.github.secret_files(), self.reviewer.secret_files(), self.memory.secret_files()];
+        files.into_iter().flatten()
     }
 
     fn urls(&self) -> impl Iterator<Item = (&'static str, &Url)> {

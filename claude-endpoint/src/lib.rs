@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod doctor;
 mod health;
 mod routes;
 
@@ -51,6 +52,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use inbox::auth::Auth;
+use inbox::outcomes::Followed;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use queue::{LaneStatus, Queue, Worker, WorkerOptions};
@@ -77,6 +79,7 @@ const NAME: &str = "claude-endpoint";
 pub struct App {
     queue: Queue,
     auth: Auth,
+    followed: Followed,
     reviewers: Arc<Reviewers>,
     desk: Arc<Desk>,
     poster: Option<&'static str>,
@@ -117,6 +120,7 @@ impl App {
         let app = Self {
             queue,
             auth: Auth::signed(NAME, config.keys),
+            followed: Followed::default(),
             reviewers,
             desk,
             poster,

@@ -15,7 +15,7 @@ use url::{Url, form_urlencoded};
 use crate::config::MemorySettings;
 
 /// Whose memory it is.
-const SERVICE: &str = "ollama-endpoint";
+pub(crate) const SERVICE: &str = "ollama-endpoint";
 const TIMEOUT: Duration = Duration::from_secs(15);
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 /// A longer query finds nothing better.
@@ -155,6 +155,14 @@ impl Memory {
         }
         let request = http.delete(address(base, &path)).bearer_auth(token.expose_secret());
         successful(plain(request).await?).map(|_| true)
+    }
+
+    /// Whether it answers what only those may ask whom it lets in.
+    ///
+    /// # Errors
+    /// [`MemoryError`].
+    pub async fn lets_in(&self) -> Result<(), MemoryError> {
+        successful(self.get("/memory/stats").await?).map(drop)
     }
 
     /// Whether anybody of ours answers there.

@@ -1,13 +1,106 @@
-//! What launchd or systemd keeps running.
+//! What launchd or systemd keeps running: the two endpoints and the tunnel.
+//!
+//! [`install`] writes one file for the system's manager, loads it and starts the service; [`uninstall`] takes all of that
+//! back. Secrets stay in the environment file: what is started is `ai-relay-home services run NAME`, which reads it.
 
-/// What can be done with them.
-#[derive(Debug, clap::Subcommand)]
-pub enum Verb {}
+use std::{fmt, path::PathBuf};
 
-/// Carries out one of them.
-///
-/// # Errors
-/// The text says what went wrong and what to do.
-pub async fn run(verb: Verb) -> anyhow::Result<()> {
-    match verb {}
+use anyhow::bail;
+
+mod cli;
+mod config;
+mod env_file;
+mod launch;
+mod launchd;
+mod login;
+mod manager;
+mod plan;
+mod systemd;
+mod text;
+
+pub use cli::{Kind, Verb, Which, run};
+pub use config::Place;
+pub use manager::{install, installed, remove, status, uninstall};
+pub use plan::Name;
+
+/// One program that is kept running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// `ai-relay-tunnel`, `ai-relay-claude-endpoint`, `ai-relay-ollama-endpoint`.
+    pub name: String,
+    /// What it does, in one line for people.
+    pub about: String,
+    /// Absolute path of the program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Its variables; never a secret, since the file is readable by others.
+    pub environment: Vec<(String, String)>,
+    /// The file with its settings, handed on as `ENV_FILE`.
+    pub environment_file: Option<PathBuf>,
+    /// The folder that it starts in.
+    pub folder: PathBuf,
+    /// The file that takes its standard output and error under launchd; systemd has its journal.
+    pub log: PathBuf,
 }
+
+/// Who keeps services running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Manager {
+    /// launchd, while its user is logged in to the desktop.
+    LaunchAgent,
+    /// launchd from the start of the machine on, under the account of `user`.
+    LaunchDaemon {
+        /// The account.
+        user: String,
+    },
+    /// The user's own systemd.
+    SystemdUser,
+}
+
+/// How a service is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Its file is there.
+    pub installed: bool,
+    /// Its process, if it runs.
+    pub pid: Option<u32>,
+    /// What the manager says, for people.
+    pub says: String,
+}
+
+impl fmt::Display for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LaunchAgent => "launchd (agent)",
+            Self::LaunchDaemon { .. } => "launchd (daemon)",
+            Self::SystemdUser => "systemd",
+        })
+    }
+}
+
+impl Service {
+    /// All of its variables.
+    ///
+    /// # Errors
+    /// One has a name that a program could not look for.
+    fn variables(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let mut variables = self.environment.clone();
+        if let Some(file) = &self.environment_file {
+            variables.push(("ENV_FILE".to_owned(), text::path(file)?.to_owned()));
+        }
+        for (name, _) in &variables {
+            let is_name = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
+            if name.is_empty()
+                || name.starts_with(|first: char| first.is_ascii_digit())
+                || !name.chars().all(is_name)
+            {
+                bail!("{name:?} is not the name of a variable");
+            }
+        }
+        Ok(variables)
+    }
+}
+
+#[cfg(test)]
+mod tests;

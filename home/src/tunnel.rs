@@ -1,13 +1,60 @@
-//! The SSH reverse tunnel.
+//! The SSH reverse tunnel: on the VPS's loopback it offers two ports that lead to the endpoints on this machine's.
+//!
+//! It has a key, a pinned host key and a configuration of its own and touches nothing in `~/.ssh`. [`Settings`] are what it
+//! was set up with.
+
+pub use self::settings::{Forward, Settings};
+use self::{
+    config::Folders, place::Place, prove::ProveArgs, setup::SetupArgs, supervise::RunArgs,
+    uninstall::UninstallArgs,
+};
+
+mod apply;
+pub mod config;
+mod control;
+mod hostkey;
+mod log;
+mod place;
+pub mod policy;
+mod process;
+mod prove;
+mod service;
+pub mod settings;
+mod setup;
+mod supervise;
+mod uninstall;
 
 /// What can be done with it.
 #[derive(Debug, clap::Subcommand)]
-pub enum Verb {}
+pub enum Verb {
+    /// Make key and configuration, pin the VPS's host key, say or do what the VPS needs, and prove the lock
+    Setup(Box<SetupArgs>),
+    /// Start the tunnel in the background, and prove the lock
+    Up(Folders),
+    /// Stop it
+    Down(Folders),
+    /// Show whether it is connected; exit code 1 if not
+    Status(Folders),
+    /// Keep the tunnel up in the foreground, for launchd or systemd
+    Run(RunArgs),
+    /// Try every way out of the lock on the VPS; exit code 1 if one is open
+    Prove(ProveArgs),
+    /// Stop the tunnel, and remove everything that setup made
+    Uninstall(UninstallArgs),
+}
 
 /// Carries out one of them.
 ///
 /// # Errors
 /// The text says what went wrong and what to do.
 pub async fn run(verb: Verb) -> anyhow::Result<()> {
-    match verb {}
+    match verb {
+        Verb::Setup(args) => setup::setup(&args).await,
+        Verb::Up(folders) => control::up(&Place::new(&folders)?).await,
+        Verb::Down(folders) => control::down(&Place::new(&folders)?).await,
+        Verb::Status(folders) => control::status(&Place::new(&folders)?),
+        Verb::Run(args) => supervise::run(&args).await,
+        Verb::Prove(args) => prove::prove(&args).await,
+        Verb::Uninstall(args) => uninstall::uninstall(&args).await,
+    }
 }

@@ -1,7 +1,7 @@
 //! The settings: the only file that reads the environment.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -167,6 +167,11 @@ impl Cli {
     /// It cannot be read.
     pub fn token(&self) -> anyhow::Result<Option<SecretString>> {
         secret("MEMORY_TOKEN", self.own.memory_token.as_ref(), self.own.memory_token_file.as_deref())
+    }
+
+    /// The file that the token comes from, if it does.
+    pub(crate) fn token_file(&self) -> Option<&Path> {
+        self.own.memory_token_file.as_deref()
     }
 
     /// The settings that every service has.

@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod doctor;
 mod routes;
 
 mod receive;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use inbox::auth::Auth;
+use inbox::outcomes::Followed;
 use metrics_exporter_prometheus::PrometheusHandle;
 use queue::{LaneStatus, Queue, Worker, WorkerOptions};
 use secrecy::SecretString;
@@ -84,6 +86,7 @@ struct Service {
     queue: Queue,
     most_open: u64,
     auth: Auth,
+    followed: Followed,
     proxy: Arc<Proxy>,
     proxy_auth: ProxyAuth,
     mcp: Mcp,
@@ -120,6 +123,7 @@ impl App {
             queue,
             most_open: config.most_open,
             auth: auth(config.keys, config.token),
+            followed: Followed::default(),
             proxy: Arc::new(proxy),
             proxy_auth: config.proxy_auth,
             mcp,

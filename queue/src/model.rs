@@ -358,3 +358,16 @@ pub struct Backup {
     /// Deliveries in it.
     pub deliveries: u64,
 }
+
+/// What a look from outside found of a queue that is not damaged as far as was looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// Whether the time was enough to look all of it through.
+    pub looked_through: bool,
+    /// Whether it is of this build's version; an earlier one is upgraded when a service opens it.
+    pub is_current: bool,
+    /// Its lanes, if it is.
+    pub lanes: Vec<LaneStats>,
+    /// How much room it takes, if it is.
+    pub usage: Option<Usage>,
+}

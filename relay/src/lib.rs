@@ -29,6 +29,7 @@ pub mod stream;
 pub mod view;
 
 pub mod cli;
+pub mod doctor;
 pub mod sse;
 pub mod table;
 

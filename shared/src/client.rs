@@ -35,15 +35,27 @@ const LARGEST_REASON: usize = 64 * 1024;
 /// # Errors
 /// TLS cannot be set up.
 pub fn http(timeout: Option<Duration>) -> reqwest::Result<reqwest::Client> {
+    build(|| builder(timeout))
+}
+
+/// The same, whose answers tell the certificate that they came by (`reqwest::tls::TlsInfo`).
+///
+/// # Errors
+/// TLS cannot be set up.
+pub fn http_with_certificate(timeout: Option<Duration>) -> reqwest::Result<reqwest::Client> {
+    build(|| builder(timeout).tls_info(true))
+}
+
+fn build(builder: impl Fn() -> reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {
     // An error only says that the process has a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    builder(timeout).build().or_else(|error| {
+    builder().build().or_else(|error| {
         static SAID: Once = Once::new();
         SAID.call_once(|| {
             let cause = chain(&error);
             tracing::warn!(cause, "https is not to be had: this machine has no CA certificates; on Debian: apt-get install ca-certificates");
         });
-        builder(timeout).tls_certs_only([]).build()
+        builder().tls_certs_only([]).build()
     })
 }
 

@@ -11,10 +11,14 @@ use std::{
 };
 
 mod app;
+mod log;
 mod service;
+mod tunnel;
 
 pub use app::AppArgs;
+pub use log::LogArgs;
 pub use service::{RetentionArgs, ServiceArgs};
+pub use tunnel::TunnelArgs;
 
 use anyhow::{Context, bail};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};

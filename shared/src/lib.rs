@@ -10,6 +10,7 @@ pub mod signature;
 
 pub mod client;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod github;
 pub mod health;

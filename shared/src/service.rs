@@ -123,6 +123,12 @@ pub fn stop_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
+/// The exit code of a program whose settings cannot be read, as of one whose command line cannot; the error is printed.
+pub fn unusable(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::from(2)
+}
+
 /// The exit code of a run; an error is printed with its causes on one line.
 pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     match result {

@@ -6,6 +6,7 @@
 mod bench;
 mod book;
 mod child;
+pub mod docker;
 mod faults;
 mod ledger;
 mod load;

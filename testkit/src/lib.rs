@@ -24,4 +24,8 @@ mod shape;
 pub mod shown;
 pub mod slow_clients;
 pub mod sshd;
+#[cfg(target_os = "linux")]
+pub mod systemd;
+#[cfg(target_os = "linux")]
+pub mod vps;
 pub mod webhook;

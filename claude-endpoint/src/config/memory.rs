@@ -1,6 +1,6 @@
 //! How to talk to the memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use secrecy::SecretString;
@@ -30,6 +30,11 @@ pub struct MemorySettings {
 }
 
 impl MemoryArgs {
+    /// Files that hold secrets.
+    pub(super) fn secret_files(&self) -> Vec<(&'static str, &Path)> {
+        self.memory_token_file.as_deref().map(|file| ("MEMORY_TOKEN", file)).into_iter().collect()
+    }
+
     pub(super) fn settings(&self) -> anyhow::Result<MemorySettings> {
         let token = secret("MEMORY_TOKEN", self.memory_token.as_ref(), self.memory_token_file.as_deref())?;
         Ok(MemorySettings { url: self.memory_url.clone(), token })

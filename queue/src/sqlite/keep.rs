@@ -30,7 +30,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(40);
 /// The index of ids is written at random places: in KiB, what holds those of some hundred thousand deliveries.
 const WRITER_CACHE: u32 = 12 * 1024;
 /// In KiB.
-const READER_CACHE: u32 = 1024;
+pub(super) const READER_CACHE: u32 = 1024;
 /// SQLite's instructions between two looks at the time.
 const STEPS: i32 = 10_000;
 
@@ -74,7 +74,7 @@ fn check_log(writer: &Connection, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn open(path: &Path, cache_kib: u32) -> Result<Connection> {
+pub(super) fn open(path: &Path, cache_kib: u32) -> Result<Connection> {
     connection::open(path, cache_kib).map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, &error.to_string()),
         _ => cannot_open(path, &error),
@@ -104,7 +104,7 @@ fn lock(path: &Path) -> Result<File> {
 }
 
 /// The version that a file was written in; 0: nothing was written yet.
-fn version(connection: &Connection, path: &Path) -> Result<i64> {
+pub(super) fn version(connection: &Connection, path: &Path) -> Result<i64> {
     let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found > SCHEMA_VERSION {
         let way_back = match aside::newest(path, SCHEMA_VERSION) {
@@ -174,7 +174,7 @@ pub(super) fn look_through_beside(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Damaged`].
-fn look_through(path: &Path, mut connection: Connection, time: Option<Duration>) -> Result<bool> {
+pub(super) fn look_through(path: &Path, mut connection: Connection, time: Option<Duration>) -> Result<bool> {
     let out_of_time = Arc::new(AtomicBool::new(false));
     if let Some(time) = time {
         let (until, out_of_time) = (Instant::now() + time, Arc::clone(&out_of_time));

@@ -10,8 +10,8 @@ use anyhow::Context;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::required;
-use crate::{server::Limits, signature::SigningKeys, telemetry::LogFormat};
+use super::{LogArgs, required};
+use crate::{server::Limits, signature::SigningKeys};
 
 /// The settings that every service has.
 #[derive(Debug, Clone, Args)]
@@ -43,12 +43,9 @@ pub struct ServiceArgs {
     /// Most connections open at a time; beyond, the one that has kept the service waiting for the longest time is closed
     #[arg(long, env = "MAX_CONNECTIONS", default_value = "4096", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
-    /// How log lines are written
-    #[arg(long, env = "LOG_FORMAT", default_value = "auto")]
-    pub log_format: LogFormat,
-    /// Which log lines are written
-    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
-    pub rust_log: String,
+    /// Where log lines go.
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 impl ServiceArgs {

@@ -12,8 +12,11 @@ mod support;
 mod bad_input;
 mod clients;
 mod crash;
+mod deploy;
 #[cfg(target_os = "linux")]
 mod disk;
+mod doctor;
+mod docs;
 mod embedding;
 mod install;
 #[allow(unreachable_pub, reason = "a test has no outside")]
@@ -23,7 +26,10 @@ mod manual;
 mod mcp;
 mod missed;
 mod observability;
+mod proxies;
 mod reviewers;
+#[cfg(target_os = "linux")]
+mod services;
 mod tidy;
 mod tunnel;
 mod version;

@@ -12,6 +12,11 @@ use crate::{
     },
 };
 
+mod home;
+mod lock;
+mod setup;
+mod supervision;
+
 struct Road {
     world: World,
     claude: Process,
