@@ -35,4 +35,5 @@ mod secrets;
 mod services;
 mod tidy;
 mod tunnel;
+mod version;
 mod workflows;
