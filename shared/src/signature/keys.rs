@@ -125,7 +125,9 @@ impl Tokens {
     /// All of them, one by one.
     pub fn each(&self) -> Vec<SecretString> {
         let all = self.0.all();
-        all.iter().map(|key| String::from_utf8_lossy(key.secret.expose_secret()).into_owned().into()).collect()
+        all.iter()
+            .map(|key| String::from_utf8_lossy(key.secret.expose_secret()).into_owned().into())
+            .collect()
     }
 
     /// The keys themselves.
