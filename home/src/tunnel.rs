@@ -8,6 +8,7 @@ use self::{
     config::Folders, place::Place, prove::ProveArgs, setup::SetupArgs, supervise::RunArgs,
     uninstall::UninstallArgs,
 };
+use crate::services::{Manager, Service};
 
 mod apply;
 pub mod config;
@@ -23,6 +24,14 @@ pub mod settings;
 mod setup;
 mod supervise;
 mod uninstall;
+
+/// How the system runs it.
+///
+/// # Errors
+/// A path cannot stand in an ssh configuration.
+pub fn as_service(folders: &Folders, manager: &Manager) -> anyhow::Result<Service> {
+    service::service(&Place::new(folders)?, manager)
+}
 
 /// What can be done with it.
 #[derive(Debug, clap::Subcommand)]

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 
 use super::{Manager, Service, config::Settings, text};
+use crate::tunnel::{self, config::Folders};
 
 /// Where programs are on every machine.
 const STANDARD_PATH: [&str; 5] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"];
@@ -52,7 +53,7 @@ impl Name {
         match self {
             Self::OllamaEndpoint => "AI Relay: the memory, and Ollama's proxy",
             Self::ClaudeEndpoint => "AI Relay: reviews what happens on GitHub",
-            Self::Tunnel => "AI Relay: the SSH reverse tunnel to the VPS",
+            Self::Tunnel => "AI Relay: SSH reverse tunnel to the VPS",
         }
     }
 }
@@ -68,38 +69,26 @@ pub(super) fn usual(settings: &Settings) -> Vec<Name> {
 /// # Errors
 /// The search path cannot stand in a service file.
 pub(super) fn service(name: Name, manager: &Manager, settings: &Settings) -> anyhow::Result<Service> {
+    let program = settings.programs.join("ai-relay-home");
+    if name == Name::Tunnel {
+        let folders =
+            Folders { data_root: settings.data_root.clone(), tunnel_dir: Some(settings.tunnel_dir.clone()) };
+        return Ok(Service { program, ..tunnel::as_service(&folders, manager)? });
+    }
     let mut environment = surroundings(manager, settings)?;
-    let word = |word: &str| word.to_owned();
-    let (mut arguments, mut log) = match name {
-        // It needs none of the secrets, and so does not get the file.
-        Name::Tunnel => {
-            let folders = [("DATA_ROOT", &settings.data_root), ("TUNNEL_DIR", &settings.tunnel_dir)];
-            for (variable, folder) in folders {
-                environment.retain(|(given, _)| given != variable);
-                environment.push((word(variable), text::path(folder)?.to_owned()));
-            }
-            (vec![word("tunnel"), word("run")], settings.data_root.join("log/tunnel.log"))
-        }
-        _ => {
-            let log = settings.home.join(format!("Library/Logs/ai-relay/{}.log", name.program()));
-            (vec![word("services"), word("run"), word(name.program())], log)
-        }
-    };
+    let mut log = settings.home.join(format!("Library/Logs/ai-relay/{}.log", name.program()));
     if !matches!(manager, Manager::SystemdUser) {
-        // launchd bounds no file: each program has its own log, and launchd's gets what is said before that is open.
-        match name {
-            Name::Tunnel => arguments.extend([word("--log"), text::path(&log)?.to_owned()]),
-            _ => environment.push((word("LOG_FILE"), text::path(&log)?.to_owned())),
-        }
+        // launchd bounds no file: each service has its own log, and launchd's gets what is said before that is open.
+        environment.push(("LOG_FILE".to_owned(), text::path(&log)?.to_owned()));
         log = log.with_extension("launchd.log");
     }
     Ok(Service {
         name: name.label(),
         about: name.about().to_owned(),
-        program: settings.programs.join("ai-relay-home"),
-        arguments,
+        program,
+        arguments: ["services", "run", name.program()].map(str::to_owned).to_vec(),
         environment,
-        environment_file: (name != Name::Tunnel).then(|| settings.env_file.clone()),
+        environment_file: Some(settings.env_file.clone()),
         folder: settings.root.clone(),
         log,
     })

@@ -20,7 +20,7 @@ pub(super) fn install(place: &Place) -> anyhow::Result<()> {
 }
 
 /// What the manager is told.
-fn service(place: &Place, manager: &Manager) -> anyhow::Result<Service> {
+pub(super) fn service(place: &Place, manager: &Manager) -> anyhow::Result<Service> {
     let program = std::env::current_exe().context("this program does not know where it is")?;
     let text = |path: &std::path::Path| path.display().to_string();
     let mut arguments = vec!["tunnel".to_owned(), "run".to_owned()];
@@ -34,6 +34,7 @@ fn service(place: &Place, manager: &Manager) -> anyhow::Result<Service> {
         program,
         arguments,
         environment: vec![
+            ("PATH".to_owned(), "/usr/bin:/bin:/usr/sbin:/sbin".to_owned()),
             ("DATA_ROOT".to_owned(), text(&place.data_root)),
             ("TUNNEL_DIR".to_owned(), text(&place.folder)),
         ],
@@ -48,12 +49,10 @@ fn service(place: &Place, manager: &Manager) -> anyhow::Result<Service> {
 /// # Errors
 /// The manager refuses.
 pub(super) fn uninstall() -> anyhow::Result<bool> {
-    let Ok(manager) = Manager::detect() else { return Ok(false) };
-    services::uninstall(&manager, NAME)
+    if Manager::detect().is_err() { Ok(false) } else { services::remove(NAME) }
 }
 
-/// Whether the system keeps it up.
+/// Who of the system keeps it up.
 pub(super) fn installed() -> Option<Manager> {
-    let manager = Manager::detect().ok()?;
-    services::status(&manager, NAME).is_ok_and(|status| status.installed).then_some(manager)
+    services::installed(NAME)
 }
