@@ -4,6 +4,7 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ENV_FILE=${ENV_FILE:-$ROOT/.env}
 STOP_DEADLINE=15
+LARGEST_LOG=10485760 # of programs that do not see to it themselves
 
 say() { printf '%s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -42,6 +43,10 @@ start() { # NAME PROGRAM [ARGUMENT...]: in the background, in a process group of
     local name=$1
     shift
     touch "$LOG_DIR/$name.log"
+    if [ "$(wc -c <"$LOG_DIR/$name.log")" -gt "$LARGEST_LOG" ]; then
+        mv "$LOG_DIR/$name.log" "$LOG_DIR/$name.log.1"
+        touch "$LOG_DIR/$name.log"
+    fi
     LOG_FROM=$(($(wc -c <"$LOG_DIR/$name.log") + 1))
     set -m
     nohup "$@" >>"$LOG_DIR/$name.log" 2>&1 </dev/null &

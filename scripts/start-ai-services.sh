@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts the services of the Mac: Ollama if it is installed, the claude-endpoint and the ollama-endpoint, and with
 # --with-relay the relay too. What runs already is left alone. See stop-ai-services.sh for the way back.
+# With --install, launchd or systemd keeps the endpoints running instead, also after a restart; ai-relay-home does that.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -9,7 +10,12 @@ HEALTH_DEADLINE=30
 
 usage() {
     say "usage: start-ai-services.sh [--with-relay]"
+    say "       start-ai-services.sh --install [--daemon] [--only NAME,...] | --uninstall [--only NAME,...]"
     say "  --with-relay   the relay too, on this machine (quickstart, or a single machine)"
+    say "  --install      launchd or systemd keeps the endpoints running, and the tunnel if it is set up; again after each update"
+    say "  --daemon       on a Mac that nobody is logged in to; asks for your password"
+    say "  --uninstall    stops and removes what was installed; settings and data stay"
+    say "  --only         claude-endpoint, ollama-endpoint, tunnel"
     say "Settings come from the environment, then from $ENV_FILE."
     say "Ports: CLAUDE_ENDPOINT_PORT=$CLAUDE_ENDPOINT_PORT OLLAMA_ENDPOINT_PORT=$OLLAMA_ENDPOINT_PORT RELAY_PORT=$RELAY_PORT; data: DATA_ROOT=$DATA_ROOT"
 }
@@ -27,11 +33,24 @@ neighbours() { # on one machine the services find each other without the tunnel
     export OLLAMA_ENDPOINT=${OLLAMA_ENDPOINT:-http://127.0.0.1:$OLLAMA_ENDPOINT_PORT}
 }
 
-# Runs a program with what is its own of the settings: its port and its folder.
+# Runs a program with what is its own of the settings: its port, its folder and its log.
 as_service() { # NAME PORT COMMAND...
     local name=$1 port=$2
     shift 2
-    PORT=$port DATA_DIR=$DATA_ROOT/$name "$@"
+    PORT=$port DATA_DIR=$DATA_ROOT/$name LOG_FILE=$LOG_DIR/$name.log "$@"
+}
+
+# The settings file is not loaded for it: what the environment has goes into the installed files, and nothing else.
+install_services() {
+    build ai-relay-home ollama-endpoint claude-endpoint
+    umask 077
+    need_env
+    "$BIN_DIR/ai-relay-home" services install --root "$ROOT" --env-file "$ENV_FILE" "$@"
+}
+
+uninstall_services() {
+    build ai-relay-home
+    "$BIN_DIR/ai-relay-home" services uninstall "$@"
 }
 
 start_ollama() {
@@ -91,13 +110,23 @@ await_health() { # NAME PORT: sets `health`, the answer
     pid_of "$name" >/dev/null || fail "$name: another instance answers on port $port; log: $LOG_DIR/$name.log"
 }
 
+cd "$ROOT" # relative paths of the settings are meant from here
 case ${1:-} in
+    --install)
+        shift
+        install_services "$@"
+        exit
+        ;;
+    --uninstall)
+        shift
+        uninstall_services "$@"
+        exit
+        ;;
     '') services="ollama-endpoint claude-endpoint" ;;
     --with-relay) services="ollama-endpoint claude-endpoint relay" ;;
     -h | --help) load_settings && usage && exit ;;
     *) load_settings && usage >&2 && exit 2 ;;
 esac
-cd "$ROOT" # relative paths of the settings are meant from here
 # shellcheck disable=SC2086  # a list of words
 build $services
 umask 077 # what follows holds secrets and private code

@@ -12,3 +12,11 @@ for name in relay claude-endpoint ollama-endpoint stand-ins ollama; do
         *) [ ! -e "$RUN_DIR/$name.pid" ] || stop "$name" ;;
     esac
 done
+
+# What is installed would only be started again by the system.
+for name in claude-endpoint ollama-endpoint; do
+    for file in "${HOME:-}/.config/systemd/user/ai-relay-$name.service" "${HOME:-}/Library/LaunchAgents/ai-relay-$name.plist" \
+        "/Library/LaunchDaemons/ai-relay-$name.plist"; do
+        [ ! -e "$file" ] || say "$name: is installed and kept running by the system; ./scripts/start-ai-services.sh --uninstall ends that"
+    done
+done

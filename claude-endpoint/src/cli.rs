@@ -6,6 +6,7 @@ use clap::Subcommand;
 use shared::service::Verb;
 
 use crate::config::Cli;
+use crate::doctor::{self, Doctor};
 
 mod ledger;
 mod local;
@@ -28,6 +29,9 @@ pub enum Command {
 /// The commands of this service.
 #[derive(Debug, Subcommand)]
 pub enum Own {
+    /// Look at each hop from the tunnel to the posted review, and name what is broken and what mends it; exits with 1 if
+    /// anything is, with 2 if it cannot look
+    Doctor(Doctor),
     /// What reviews took and cost, per day, repository and review
     Ledger(ledger::Show),
     /// Reviews changes of a local repository, without GitHub; exits with 1 if a finding is as bad as FAIL_ON, with 2 if
@@ -44,6 +48,7 @@ pub enum Own {
 /// The text says what to do.
 pub async fn run(command: &Own, cli: &Cli) -> anyhow::Result<ExitCode> {
     let is_fine = match command {
+        Own::Doctor(doctor) => return doctor::run(doctor, cli).await,
         Own::Ledger(show) => return ledger::run(show, &cli.ledger()).map(|()| ExitCode::SUCCESS),
         Own::Review(local) => local::run(local, cli).await,
         Own::Replay(again) => replay::run(again).await,

@@ -1,12 +1,14 @@
 //! The settings: with the files in `config/` the only place that reads the environment.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Parser;
 use shared::config::{Defaults, Loaded, RetentionArgs, ServiceArgs, plain_url};
+use shared::keys::Ring;
 use shared::signature::SigningKeys;
+use shared::version::VERSION;
 use url::Url;
 
 use crate::cli::Command;
@@ -32,7 +34,7 @@ const DEFAULTS: Defaults =
 
 /// Reads the diff, asks the reviewer, posts the review
 #[derive(Debug, Parser)]
-#[command(name = "claude-endpoint", version)]
+#[command(name = "claude-endpoint", version = VERSION)]
 pub struct Cli {
     #[command(flatten)]
     service: ServiceArgs,
@@ -58,8 +60,12 @@ pub struct Config {
     pub queue_url: String,
     /// How long what has ended stays in it.
     pub retention: RetentionArgs,
+    /// Folder of the service's data.
+    pub data_dir: PathBuf,
     /// Keys between our services.
     pub keys: SigningKeys,
+    /// Where it is noted what they are used for.
+    pub rings: Vec<Ring>,
     /// How to talk to GitHub.
     pub github: GithubSettings,
     /// How to talk to the memory.
@@ -91,6 +97,12 @@ impl Cli {
     /// The ledger's file.
     pub fn ledger(&self) -> PathBuf {
         budget::ledger(&self.service.data_dir)
+    }
+
+    /// Files that hold secrets, by the settings that they are for.
+    pub(crate) fn secret_files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let files = [self.github.secret_files(), self.reviewer.secret_files(), self.memory.secret_files()];
+        files.into_iter().flatten()
     }
 
     fn urls(&self) -> impl Iterator<Item = (&'static str, &Url)> {
@@ -138,11 +150,14 @@ impl Cli {
         self.check_urls()?;
         let ollama = || Ok(Arc::new(self.reviewer.ollama()?) as Arc<dyn Reviewer>);
         let (timeout, models) = (self.reviewer.timeout(), self.reviewer.paid_models());
+        let keys = self.service.signing_keys()?;
         Ok(Config {
             desk: self.budget.settings(timeout, &models, ollama, &self.service.data_dir)?,
             queue_url: self.service.queue_url(),
             retention: self.service.retention,
-            keys: self.service.signing_keys()?,
+            data_dir: self.service.data_dir.clone(),
+            rings: vec![self.service.signing_ring(&keys)],
+            keys,
             github: self.github.settings()?,
             memory: self.memory.settings()?,
             reviewers: self.reviewer.reviewers()?,

@@ -18,6 +18,7 @@ use crate::config::GithubSettings;
 mod app;
 mod context;
 mod diffs;
+mod examine;
 mod find;
 mod graphql;
 mod pace;

@@ -13,6 +13,7 @@ use crate::{App, NAME};
 pub(crate) async fn health(State(app): State<App>) -> Report {
     let lane = app.lane.borrow().clone();
     let report = inbox::queue_health(Report::new(NAME), &app.queue, &lane, inbox::MOST_OPEN).await;
+    let report = app.followed.health(report);
     app.reviewers.refresh();
     let reviewer = match app.reviewers.known() {
         Some(Ok(reviewer)) => {

@@ -3,27 +3,30 @@
 use std::process::ExitCode;
 
 use claude_endpoint::cli::{self, Command};
-use claude_endpoint::{App, config};
+use claude_endpoint::{App, config, config::Cli};
+use shared::config::Loaded;
 use shared::service::{self, Verb};
 use shared::telemetry;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    run().await.unwrap_or_else(|error| service::exit(Err(error)))
+    match config::load(std::env::args_os()) {
+        Ok(loaded) => run(loaded).await.unwrap_or_else(|error| service::exit(Err(error))),
+        Err(error) => service::unusable(&error),
+    }
 }
 
-async fn run() -> anyhow::Result<ExitCode> {
-    let loaded = config::load(std::env::args_os())?;
+async fn run(loaded: Loaded<Cli>) -> anyhow::Result<ExitCode> {
     let service = loaded.cli.service();
     match loaded.cli.command.as_ref().unwrap_or(&Command::Service(Verb::Serve)) {
         Command::Service(Verb::Serve) => {}
         Command::Service(verb) => {
-            service::side_verb(verb, service, &loaded.settings).await?;
+            service::side_verb(verb, service, &loaded.settings, loaded.command).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Own(command) => return cli::run(command, &loaded.cli).await,
     }
-    telemetry::init(service.log_format, &service.rust_log)?;
+    telemetry::init(&service.log)?;
     let config = loaded.cli.config()?;
     let built = App::build(config).await?;
     let listener = service::bind(service).await?;

@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
+use shared::doctor::Finding;
 use shared::error::chain;
 
 pub mod anthropic;
@@ -52,6 +53,14 @@ pub trait Reviewer: Send + Sync + fmt::Debug {
     /// # Errors
     /// What is missing and what to do about it.
     async fn ready(&self) -> Result<(), String>;
+
+    /// What a doctor finds, who asks nothing that costs, and `offline` nobody on the internet.
+    async fn examine(&self, _offline: bool) -> Vec<Finding> {
+        vec![match self.ready().await {
+            Ok(()) => Finding::ok("ready", format!("with {}", self.model())),
+            Err(reason) => Finding::fail("ready", reason, "what stands there"),
+        }]
+    }
 
     /// Asks one question. The answer has passed the question's check.
     ///
@@ -219,6 +228,16 @@ impl Reviewers {
     /// The first of `candidates` that is ready is asked; `hint` says what else could be set when none is.
     pub fn new(candidates: Vec<Arc<dyn Reviewer>>, hint: &'static str) -> Self {
         Self { candidates, hint, state: Mutex::default(), known: watch::Sender::default() }
+    }
+
+    /// All of them, best first.
+    pub fn candidates(&self) -> &[Arc<dyn Reviewer>] {
+        &self.candidates
+    }
+
+    /// What else could be set when none is ready; may be empty.
+    pub fn hint(&self) -> &'static str {
+        self.hint
     }
 
     /// The reviewer to ask now.

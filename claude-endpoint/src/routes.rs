@@ -35,6 +35,7 @@ async fn outcomes(
     query: Result<Query<FeedQuery>, QueryRejection>,
 ) -> Result<Json<Feed>, ApiError> {
     let Query(query) = query?;
+    app.followed.note();
     inbox::outcomes::feed(&app.queue, receive::LANE, query, &app.stop).await
 }
 

@@ -1,12 +1,13 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use shared::{manual, version::VERSION};
 
 use crate::{services, tunnel};
 
 /// What the machine at home needs: the tunnel to the VPS, and the services that its system keeps running.
 #[derive(Debug, Parser)]
-#[command(name = "ai-relay-home", version, about)]
+#[command(name = "ai-relay-home", version = VERSION, about)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -20,6 +21,9 @@ enum Command {
     /// The services that launchd or systemd keeps running
     #[command(subcommand)]
     Services(services::Verb),
+    /// What the command line tells about itself.
+    #[command(flatten)]
+    Manual(manual::Verb),
 }
 
 /// Carries out a command.
@@ -30,5 +34,6 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Tunnel(verb) => tunnel::run(verb).await,
         Command::Services(verb) => services::run(verb).await,
+        Command::Manual(verb) => manual::run(&verb, Cli::command()),
     }
 }

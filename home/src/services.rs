@@ -7,6 +7,22 @@ use std::{fmt, path::PathBuf};
 
 use anyhow::bail;
 
+mod cli;
+mod config;
+mod env_file;
+mod launch;
+mod launchd;
+mod login;
+mod manager;
+mod plan;
+mod systemd;
+mod text;
+
+pub use cli::{Kind, Verb, Which, run};
+pub use config::Place;
+pub use manager::{install, installed, remove, status, uninstall};
+pub use plan::Name;
+
 /// One program that is kept running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
@@ -53,16 +69,6 @@ pub struct Status {
     pub says: String,
 }
 
-impl Manager {
-    /// The one of this machine.
-    ///
-    /// # Errors
-    /// It has none that is known.
-    pub fn detect() -> anyhow::Result<Self> {
-        bail!("not written yet")
-    }
-}
-
 impl fmt::Display for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -73,39 +79,28 @@ impl fmt::Display for Manager {
     }
 }
 
-/// Has the manager start the service now and keep it running; one that is installed already is replaced and restarted.
-/// The file that describes it.
-///
-/// # Errors
-/// The file cannot be written, or the manager refuses; the text has its words and says what to do.
-pub fn install(_manager: &Manager, _service: &Service) -> anyhow::Result<PathBuf> {
-    bail!("not written yet")
+impl Service {
+    /// All of its variables.
+    ///
+    /// # Errors
+    /// One has a name that a program could not look for.
+    fn variables(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let mut variables = self.environment.clone();
+        if let Some(file) = &self.environment_file {
+            variables.push(("ENV_FILE".to_owned(), text::path(file)?.to_owned()));
+        }
+        for (name, _) in &variables {
+            let is_name = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
+            if name.is_empty()
+                || name.starts_with(|first: char| first.is_ascii_digit())
+                || !name.chars().all(is_name)
+            {
+                bail!("{name:?} is not the name of a variable");
+            }
+        }
+        Ok(variables)
+    }
 }
 
-/// Stops a service and removes its file; whether there was anything.
-///
-/// # Errors
-/// The manager refuses, or the file cannot be removed.
-pub fn uninstall(_manager: &Manager, _name: &str) -> anyhow::Result<bool> {
-    bail!("not written yet")
-}
-
-/// How a service is.
-///
-/// # Errors
-/// The manager cannot be asked.
-pub fn status(_manager: &Manager, _name: &str) -> anyhow::Result<Status> {
-    bail!("not written yet")
-}
-
-/// What can be done with them.
-#[derive(Debug, clap::Subcommand)]
-pub enum Verb {}
-
-/// Carries out one of them.
-///
-/// # Errors
-/// The text says what went wrong and what to do.
-pub async fn run(verb: Verb) -> anyhow::Result<()> {
-    match verb {}
-}
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 
 pub mod answers;
 pub mod auth;
+pub mod doctor;
 pub mod outcomes;
 pub mod receive;
 

@@ -1,12 +1,16 @@
 //! `GET /outcomes`: what became of the events, for the relay to follow. A long poll, so that nothing at home has to
 //! reach out and no further port has to be open.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant as Moment},
+};
 
 use axum::Json;
 use queue::{Finished, Queue};
 use shared::{
     error::ApiError,
+    health::{Check, Report},
     outcome::{Feed, FeedQuery, MAX_WAIT_SECONDS, Outcome, State},
 };
 use tokio::time::{Instant, timeout_at};
@@ -14,6 +18,27 @@ use tokio_util::sync::CancellationToken;
 
 /// The most outcomes in one answer.
 const MOST: usize = 100;
+
+/// When the relay asked last. It asks all the time, so that its silence shows that the way from it is broken. Cheap to
+/// clone.
+#[derive(Debug, Clone, Default)]
+pub struct Followed(Arc<Mutex<Option<Moment>>>);
+
+impl Followed {
+    /// It asks now.
+    pub fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Moment::now());
+    }
+
+    /// Adds to a health report how long ago it asked, if it did. A relay that is away is no fault of this service.
+    pub fn health(&self, report: Report) -> Report {
+        let asked = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match asked {
+            Some(asked) => report.with("relay", Check::pass().observed(asked.elapsed().as_secs(), "seconds")),
+            None => report,
+        }
+    }
+}
 
 /// Outcomes of `lane` after `query.after`, waiting up to `query.wait` seconds for one, but not past `stop`. A reader that is
 /// past the feed's end has followed a feed that is gone: it is told to start again.

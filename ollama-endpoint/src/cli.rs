@@ -6,6 +6,7 @@ use clap::Subcommand;
 use shared::service::Verb;
 
 use crate::config::Cli;
+use crate::doctor::{self, Doctor};
 
 mod ask;
 mod files;
@@ -32,6 +33,9 @@ pub enum Command {
 /// The commands of this service.
 #[derive(Debug, Subcommand)]
 pub enum Own {
+    /// Look at each hop from the tunnel to Ollama, and name what is broken and what mends it; exits with 1 if anything is,
+    /// with 2 if it cannot look
+    Doctor(Doctor),
     /// Search the memory
     Search(ask::Search),
     /// What is known about something, as one text that fits into a prompt
@@ -66,6 +70,7 @@ pub enum Own {
 pub async fn run(command: &Own, cli: &Cli) -> anyhow::Result<ExitCode> {
     let running = || Running::new(cli);
     match command {
+        Own::Doctor(doctor) => return doctor::run(doctor, cli).await,
         Own::Search(search) => search.run(&running()?).await?,
         Own::Briefing(briefing) => briefing.run(&running()?).await?,
         Own::Add(add) => add.run(&running()?).await?,

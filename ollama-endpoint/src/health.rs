@@ -13,6 +13,7 @@ pub(crate) async fn health(State(service): State<Service>) -> Report {
     let lane = service.lane.borrow().clone();
     let report =
         inbox::queue_health(Report::new(crate::SERVICE), &service.queue, &lane, service.most_open).await;
+    let report = service.followed.health(report);
     let report = match service.memory.counts().await {
         Ok(counts) => report
             .with("memory", Check::pass().observed(counts.memories, "memories"))

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use ollama_endpoint::cli::{self, Command};
+use ollama_endpoint::config::Cli;
 use ollama_endpoint::{App, config};
+use shared::config::Loaded;
 use shared::{service, telemetry};
 
 /// Every proxied request allocates a hundred times.
@@ -12,21 +14,23 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    run().await.unwrap_or_else(|error| service::exit(Err(error)))
+    match config::load(std::env::args_os()) {
+        Ok(loaded) => run(loaded).await.unwrap_or_else(|error| service::exit(Err(error))),
+        Err(error) => service::unusable(&error),
+    }
 }
 
-async fn run() -> anyhow::Result<ExitCode> {
-    let loaded = config::load(std::env::args_os())?;
+async fn run(loaded: Loaded<Cli>) -> anyhow::Result<ExitCode> {
     let settings = loaded.cli.service();
     match loaded.cli.verb() {
         None => {}
         Some(Command::Service(verb)) => {
-            service::side_verb(verb, settings, &loaded.settings).await?;
+            service::side_verb(verb, settings, &loaded.settings, loaded.command).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Own(command)) => return cli::run(command, &loaded.cli).await,
     }
-    telemetry::init(settings.log_format, &settings.rust_log)?;
+    telemetry::init(&settings.log)?;
     let app = App::build(loaded.cli.config()?).await?;
     let listener = service::bind(settings).await?;
     tracing::info!(address = %listener.local_addr()?, "ollama-endpoint listens");

@@ -88,6 +88,11 @@ struct Tag {
     name: String,
 }
 
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+}
+
 #[derive(Default, Deserialize)]
 struct Failure {
     #[serde(default)]
@@ -128,6 +133,15 @@ impl Ollama {
         let models = models.map(|tags| tags.models.into_iter().map(|tag| tag.name).collect());
         *listed = Some(Listed { at: Instant::now(), models: models.clone() });
         models
+    }
+
+    /// Its version (`GET /api/version`).
+    ///
+    /// # Errors
+    /// [`OllamaError`].
+    pub async fn version(&self) -> Result<String, OllamaError> {
+        let request = self.http.get(self.url("/api/version"));
+        self.call::<Version>(request, "", LIST_TIMEOUT).await.map(|answer| answer.version)
     }
 
     fn url(&self, path: &str) -> String {

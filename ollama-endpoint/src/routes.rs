@@ -53,6 +53,7 @@ async fn outcomes(
     query: Result<Query<FeedQuery>, QueryRejection>,
 ) -> Result<Json<Feed>, ApiError> {
     let Query(query) = query?;
+    service.followed.note();
     inbox::outcomes::feed(&service.queue, receive::LANE, query, &service.stop).await
 }
 

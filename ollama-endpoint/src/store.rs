@@ -229,13 +229,15 @@ impl Counts {
 pub enum StoreError {
     /// The data was written by a newer build.
     #[error(
-        "the memory was written by a newer version of this program (schema {found}, this one knows {known}); install the newer version or use another DATA_DIR"
+        "the memory was written by a newer version of this program (schema {found}, this one knows {known}); install that version again, or {way_back}"
     )]
     Newer {
         /// Schema version found.
         found: u32,
         /// Newest schema version this build knows.
         known: u32,
+        /// What else can be done.
+        way_back: String,
     },
     /// The data cannot be opened.
     #[error("cannot open the memory at {path}: {source}; check DATA_DIR, its permissions and the free space")]

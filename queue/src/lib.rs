@@ -10,6 +10,7 @@ use std::{path::Path, path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{broadcast, watch};
 
+pub mod aside;
 mod backend;
 pub mod conformance;
 mod lease;
@@ -22,8 +23,8 @@ mod worker;
 pub use backend::{Backend, Settlement};
 pub use lease::Lease;
 pub use model::{
-    Backup, Error, FeedEnd, Filter, Finish, Finished, HistoryEntry, Job, JobRecord, JobState, LaneStats,
-    NewDelivery, Put, Record, Redelivered, Replaces, Result, Route, Usage,
+    Backup, Error, Examined, FeedEnd, Filter, Finish, Finished, HistoryEntry, Job, JobRecord, JobState,
+    LaneStats, NewDelivery, Put, Record, Redelivered, Replaces, Result, Route, Usage,
 };
 pub use retention::{Pruned, Retention};
 pub use retry::{Probing, Schedule};
@@ -89,6 +90,15 @@ fn path(url: &str) -> Result<PathBuf> {
 /// There is no queue, the file exists already or cannot be written, or the queue is damaged.
 pub async fn backup(url: &str, to: &Path) -> Result<Backup> {
     sqlite::back_up(path(url)?, to).await
+}
+
+/// Looks at the queue that `url` names, for damage no longer than `time`; a service may go on working with it. `None` if
+/// there is none.
+///
+/// # Errors
+/// It is damaged, of a newer version, or cannot be read.
+pub async fn examine(url: &str, time: Duration) -> Result<Option<Examined>> {
+    sqlite::examine(path(url)?, time).await
 }
 
 /// Puts a [`backup`] in the place of the queue that `url` names; `replace` moves a queue that is there aside.

@@ -32,7 +32,7 @@ pub enum Error {
     InUse(String),
     /// Written by a later version.
     #[error(
-        "{path} was written by a newer version (schema {found}, this build knows {known}); install that version or restore a backup"
+        "{path} was written by a newer version (schema {found}, this build knows {known}); install that version again, or {way_back}"
     )]
     TooNew {
         /// The file.
@@ -41,6 +41,8 @@ pub enum Error {
         found: i64,
         /// The newest that this build knows.
         known: i64,
+        /// What else can be done.
+        way_back: String,
     },
     /// The file cannot be opened.
     #[error("cannot open {path}: {cause}")]
@@ -355,4 +357,17 @@ pub struct Backup {
     pub bytes: u64,
     /// Deliveries in it.
     pub deliveries: u64,
+}
+
+/// What a look from outside found of a queue that is not damaged as far as was looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// Whether the time was enough to look all of it through.
+    pub looked_through: bool,
+    /// Whether it is of this build's version; an earlier one is upgraded when a service opens it.
+    pub is_current: bool,
+    /// Its lanes, if it is.
+    pub lanes: Vec<LaneStats>,
+    /// How much room it takes, if it is.
+    pub usage: Option<Usage>,
 }

@@ -19,13 +19,14 @@ use tokio::sync::{broadcast, watch};
 use crate::{
     Backend, Clock, Options, Settlement,
     model::{
-        Backup, Error, FeedEnd, Filter, Finish, Finished, Job, LaneStats, NewDelivery, Put, Record,
+        Backup, Error, Examined, FeedEnd, Filter, Finish, Finished, Job, LaneStats, NewDelivery, Put, Record,
         Redelivered, Result, Usage,
     },
     retention::{Pruned, Retention},
 };
 
 mod connection;
+mod examine;
 mod keep;
 mod prune;
 mod put;
@@ -178,6 +179,11 @@ fn look_through(path: PathBuf, damaged: Arc<OnceLock<String>>) -> Result<()> {
 pub(crate) async fn back_up(path: PathBuf, to: &Path) -> Result<Backup> {
     let to = to.to_owned();
     blocking(move || keep::back_up(&path, &to)).await
+}
+
+/// See [`crate::examine`].
+pub(crate) async fn examine(path: PathBuf, time: Duration) -> Result<Option<Examined>> {
+    blocking(move || examine::examine(&path, time)).await
 }
 
 /// See [`crate::restore`].
@@ -349,6 +355,10 @@ impl Backend for Sqlite {
 #[cfg(test)]
 #[path = "sqlite_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "sqlite_upgrade_tests.rs"]
+mod upgrade_tests;
 
 #[cfg(test)]
 #[path = "sqlite_wal_tests.rs"]

@@ -46,82 +46,6 @@ async fn what_a_killed_process_had_leased_is_due_again_with_its_checkpoint() {
     assert_eq!((again.job().attempt, again.job().checkpoint.as_deref()), (2, Some(&b"half"[..])));
 }
 
-/// A file of the first version, as the first release wrote it, with a job of each kind.
-#[tokio::test]
-async fn a_store_of_the_first_version_is_upgraded_in_place() {
-    upgrades("").await;
-    // As the first builds of that version wrote it.
-    upgrades("DROP TABLE scratch; CREATE INDEX jobs_dead ON jobs (lane, seq) WHERE state = 'dead';").await;
-}
-
-async fn upgrades(otherwise: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("queue.db");
-    let url = format!("sqlite://{}", path.display());
-    let old = Connection::open(&path).unwrap();
-    old.execute_batch(include_str!("../tests/schema_1.sql")).unwrap();
-    old.execute_batch(otherwise).unwrap();
-    for (seq, id, state, first) in [
-        (1, "done", "done", 0),
-        (2, "waiting", "pending", 1),
-        (3, "behind", "pending", 0),
-        (4, "dead", "dead", 0),
-    ] {
-        let payload = zstd::encode_all(id.as_bytes(), 1).unwrap();
-        old.execute(
-            "INSERT INTO deliveries VALUES (?, ?, NULL, 0, 'push', NULL, 'o/r', 'one', NULL, 1000, ?)",
-            rusqlite::params![seq, id, payload],
-        )
-        .unwrap();
-        old.execute(
-            "INSERT INTO jobs (delivery, lane, key, state, first, due_at, finish, finished_at, finished_seq)
-             VALUES (?1, 'a', 'k', ?2, ?3, 0, iif(?3 OR ?2 = 'pending', NULL, '{\"state\":\"x\",\"summary\":\"\"}'), 1, iif(?2 = 'pending', NULL, ?1))",
-            rusqlite::params![seq, state, first],
-        )
-        .unwrap();
-    }
-    old.execute_batch(
-        "INSERT INTO history (job, at, what) VALUES (1, 1, 'completed'); INSERT INTO cursors VALUES ('c', 7);
-        UPDATE feed SET last = 4; PRAGMA user_version = 1",
-    )
-    .unwrap();
-    drop(old);
-    let queue = crate::open(&url, Options::default()).await.unwrap();
-    let waiting = queue.lease("a", 10, Duration::from_secs(60)).await.unwrap().remove(0);
-    assert_eq!((waiting.job().id.as_str(), &waiting.job().payload[..]), ("waiting", &b"waiting"[..]));
-    waiting.done(Finish::new("completed", "")).await.unwrap();
-    let behind = queue.lease("a", 10, Duration::from_secs(60)).await.unwrap().remove(0);
-    assert_eq!(behind.job().id, "behind");
-    let stats = queue.stats().await.unwrap().remove(0);
-    assert_eq!((stats.pending, stats.leased, stats.dead), (0, 1, 1));
-    assert_eq!(queue.feed_end().await.unwrap().last, 5);
-    assert_eq!(queue.cursor("c").await.unwrap(), Some(7));
-    assert_eq!(queue.find("done").await.unwrap().unwrap().jobs[0].history.len(), 1);
-    drop((queue, behind));
-
-    let fresh = Connection::open_in_memory().unwrap();
-    fresh.execute_batch(include_str!("sqlite/schema.sql")).unwrap();
-    let upgraded = Connection::open(&path).unwrap();
-    assert_eq!(shape(&upgraded), shape(&fresh), "an upgraded store is as a new one");
-    let broken: i64 =
-        upgraded.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
-    assert_eq!(broken, 0);
-}
-
-/// Tables with their columns, and indexes and triggers word by word but for white space and comments.
-fn shape(db: &Connection) -> Vec<String> {
-    let mut statement = db
-        .prepare(
-            "SELECT m.name || ' ' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' || c.pk
-               FROM sqlite_schema m, pragma_table_xinfo(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'
-             UNION ALL SELECT name || ' ' || coalesce(sql, '') FROM sqlite_schema WHERE type IN ('index', 'trigger')
-             ORDER BY 1",
-        )
-        .unwrap();
-    let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
-    rows.map(|row| row.unwrap().split_whitespace().collect::<Vec<_>>().join(" ")).collect()
-}
-
 async fn filled(url: &str, deliveries: usize) -> crate::Queue {
     let queue = crate::open(url, Options::default()).await.unwrap();
     for n in 0..deliveries {
@@ -155,7 +79,7 @@ async fn a_backup_is_made_beside_a_running_service_and_brought_back() {
 }
 
 /// The last connection takes the log with it when it closes, which its thread does after the queue was dropped.
-async fn closed(path: &Path) {
+pub(super) async fn closed(path: &Path) {
     while path.with_extension("db-wal").exists() {
         tokio::task::yield_now().await;
     }
@@ -203,4 +127,28 @@ async fn a_damaged_store_is_refused_and_so_is_a_damaged_backup() {
 async fn a_url_of_another_kind_is_named() {
     let error = crate::open("postgres://secret@host/db", Options::default()).await.unwrap_err().to_string();
     assert!(error.contains("postgres") && !error.contains("secret"), "{error}");
+}
+
+#[tokio::test]
+async fn a_look_from_outside_disturbs_nobody_and_finds_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, path) =
+        (format!("sqlite://{}/queue.db", folder.path().display()), folder.path().join("queue.db"));
+    let look = async || crate::examine(&url, Duration::from_secs(60)).await;
+    assert_eq!(look().await.unwrap(), None);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it makes nothing");
+    let queue = filled(&url, 3).await;
+    let examined = look().await.unwrap().unwrap();
+    assert!(examined.looked_through && examined.is_current);
+    assert_eq!((examined.lanes[0].pending, examined.usage.unwrap().open_jobs), (3, 3));
+    queue.put(conformance::delivery("later", "a", "k")).await.unwrap();
+    let hurried = crate::examine(&url, Duration::ZERO).await.unwrap().unwrap();
+    assert!(hurried.is_current);
+    queue.wind_down().await.unwrap();
+    drop(queue);
+    closed(&path).await;
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096..].fill(0xA5);
+    std::fs::write(&path, bytes).unwrap();
+    assert!(matches!(look().await.unwrap_err(), Error::Damaged(_)));
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use shared::service::Verb;
 
-use crate::config::RelayArgs;
+use crate::{config::RelayArgs, doctor::Doctor};
 
 mod admin;
 mod bulk;
@@ -25,6 +25,9 @@ pub enum Command {
     /// What every service can.
     #[command(flatten)]
     Service(Verb),
+    /// Look at each hop of the journey and name what is broken, and what mends it; exits with 1 if anything is, with 2 if
+    /// it cannot look
+    Doctor(Doctor),
     /// What is done with a running relay, or with its store.
     #[command(flatten)]
     Operator(Operator),

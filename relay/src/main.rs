@@ -5,29 +5,37 @@ use std::process::ExitCode;
 use relay::{
     Relay,
     cli::{self, Command},
-    config::{self, Config},
+    config::{self, Cli, Config},
+    doctor,
 };
 use shared::{
+    config::Loaded,
     service::{self, Verb},
     telemetry,
 };
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service::exit(run().await)
+    match config::load(std::env::args_os()) {
+        Ok(loaded) => run(loaded).await.unwrap_or_else(|error| service::exit(Err(error))),
+        Err(error) => service::unusable(&error),
+    }
 }
 
-async fn run() -> anyhow::Result<()> {
-    let loaded = config::load(std::env::args_os())?;
+async fn run(loaded: Loaded<Cli>) -> anyhow::Result<ExitCode> {
     let args = loaded.cli.args;
     match loaded.cli.command.unwrap_or(Command::Service(Verb::Serve)) {
         Command::Service(Verb::Serve) => {
-            telemetry::init(args.service.log_format, &args.service.rust_log)?;
+            telemetry::init(&args.service.log)?;
             let stop = service::stop_signal()?;
             let relay = Relay::build(Config::new(args.clone(), &loaded.tables)?).await?;
-            relay.run(service::bind(&args.service).await?, stop).await
+            relay.run(service::bind(&args.service).await?, stop).await?;
         }
-        Command::Service(verb) => service::side_verb(&verb, &args.service, &loaded.settings).await,
-        Command::Operator(command) => cli::run(command, &args).await,
+        Command::Service(verb) => {
+            service::side_verb(&verb, &args.service, &loaded.settings, loaded.command).await?;
+        }
+        Command::Doctor(doctor) => return doctor::run(&doctor, &args, &loaded.tables).await,
+        Command::Operator(command) => cli::run(command, &args).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }

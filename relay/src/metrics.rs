@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use jiff::Timestamp;
 use queue::Verdict;
-use shared::outcome::State;
+use shared::{outcome::State, version::VERSION};
 
 use crate::App;
 
@@ -82,7 +82,7 @@ const STATES: [State; 5] =
 pub fn start(app: &App) {
     describe();
     process::start();
-    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
+    gauge!(BUILD_INFO, "version" => VERSION).set(1);
     gauge!(BACKLOG_LIMIT).set(float(app.backlog.jobs));
     gauge!(BACKLOG_LIMIT_BYTES).set(float(app.backlog.bytes));
     for result in RESULTS {

@@ -17,12 +17,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-mod github;
-mod plan;
-mod trouble;
+pub(crate) mod github;
+pub(crate) mod plan;
+pub(crate) mod trouble;
 mod walk;
 
-use github::{Credential, Github, GithubError, Hook, Scope};
+use github::{Credential, Github, GithubError, Scope};
 use plan::{Asked, GivenUp, Listing, Redelivery};
 use trouble::{Trouble, advice};
 use walk::Walk;
@@ -202,13 +202,19 @@ fn sources(settings: &MissedSettings) -> anyhow::Result<Vec<Source>> {
     Ok(sources)
 }
 
+/// Whether a hook with this URL leads here: to `ours`, or without one to any URL that ends as ours does.
+pub(crate) fn is_ours(url: &str, ours: Option<&Url>) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    ours.map_or_else(|| url.path().ends_with(OUR_PATH), |ours| *ours == url)
+}
+
 impl Look<'_> {
     /// The hooks that are ours, each.
     async fn at(&mut self, source: &mut Source) -> Result<(), Trouble> {
         // A redelivery that cannot be stored would only use up one of an event's few.
         self.queue.can_store().await?;
         let mut hooks = source.github.hooks(&source.scope).await?;
-        hooks.retain(|hook| self.is_ours(hook));
+        hooks.retain(|hook| is_ours(&hook.url, self.webhook_url));
         if hooks.is_empty() {
             return Err(Trouble::NoHook);
         }
@@ -217,11 +223,6 @@ impl Look<'_> {
             self.at_hook(&source.github, &hook.path, memory).await?;
         }
         Ok(())
-    }
-
-    fn is_ours(&self, hook: &Hook) -> bool {
-        let Ok(url) = Url::parse(&hook.url) else { return false };
-        self.webhook_url.map_or_else(|| url.path().ends_with(OUR_PATH), |ours| *ours == url)
     }
 
     /// What GitHub tried since the cursor → what was missed → redelivery → the cursor moves.

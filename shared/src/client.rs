@@ -12,7 +12,9 @@ use thiserror::Error;
 use url::Url;
 
 use crate::{
+    config::SIGNING_KEY,
     error::chain,
+    keys::KeyBook,
     signature::{self, SignatureError, SigningKeys},
     trace,
 };
@@ -35,15 +37,27 @@ const LARGEST_REASON: usize = 64 * 1024;
 /// # Errors
 /// TLS cannot be set up.
 pub fn http(timeout: Option<Duration>) -> reqwest::Result<reqwest::Client> {
+    build(|| builder(timeout))
+}
+
+/// The same, whose answers tell the certificate that they came by (`reqwest::tls::TlsInfo`).
+///
+/// # Errors
+/// TLS cannot be set up.
+pub fn http_with_certificate(timeout: Option<Duration>) -> reqwest::Result<reqwest::Client> {
+    build(|| builder(timeout).tls_info(true))
+}
+
+fn build(builder: impl Fn() -> reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {
     // An error only says that the process has a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    builder(timeout).build().or_else(|error| {
+    builder().build().or_else(|error| {
         static SAID: Once = Once::new();
         SAID.call_once(|| {
             let cause = chain(&error);
             tracing::warn!(cause, "https is not to be had: this machine has no CA certificates; on Debian: apt-get install ca-certificates");
         });
-        builder(timeout).tls_certs_only([]).build()
+        builder().tls_certs_only([]).build()
     })
 }
 
@@ -135,6 +149,8 @@ pub struct SignedClient {
     /// What errors call the other side, and where its key is set.
     who: Arc<str>,
     key: &'static str,
+    /// Where it is noted which key an answer was signed with, and by which name.
+    book: Option<(KeyBook, Arc<str>)>,
 }
 
 impl SignedClient {
@@ -148,9 +164,9 @@ impl SignedClient {
         keys: SigningKeys,
         timeout: Duration,
     ) -> reqwest::Result<Self> {
-        let (who, key) = (base.as_str().into(), "RELAY_SIGNING_KEY");
+        let (who, key) = (base.as_str().into(), SIGNING_KEY);
         let (http, service) = (http(Some(timeout))?, service.into());
-        Ok(Self { http, service, base, keys, answers: Answers::Signed, who, key })
+        Ok(Self { http, service, base, keys, answers: Answers::Signed, who, key, book: None })
     }
 
     /// A client for somebody else's receiver of that name, which takes [`deliver`](Self::deliver)ies at `url` and has
@@ -166,7 +182,15 @@ impl SignedClient {
         timeout: Duration,
     ) -> reqwest::Result<Self> {
         let (who, key) = (format!("the target `{name}`").into(), "its signing_key");
-        Ok(Self { http: http(Some(timeout))?, service: name.into(), base: url, keys, answers, who, key })
+        let (http, service) = (http(Some(timeout))?, name.into());
+        Ok(Self { http, service, base: url, keys, answers, who, key, book: None })
+    }
+
+    /// Notes in `book`, under `setting`, which key an answer was signed with.
+    #[must_use]
+    pub fn noting(mut self, book: KeyBook, setting: impl Into<Arc<str>>) -> Self {
+        self.book = Some((book, setting.into()));
+        self
     }
 
     /// The service's name.
@@ -230,7 +254,11 @@ impl SignedClient {
                 let signature = headers.get(signature::ANSWER).and_then(|value| value.to_str().ok());
                 let checked = self.keys.verify_answer(signature, id, status, answer);
                 let not_ours = |why| CallError::NotOurs { who: self.who(), key: self.key, status, why };
-                checked.map_err(not_ours)?.into_bytes()
+                let checked = checked.map_err(not_ours)?;
+                if let Some((book, setting)) = &self.book {
+                    book.used(setting, checked.key(), "answers", &self.service);
+                }
+                checked.into_bytes()
             }
         };
         Ok(Answer { status, body, retry_after: retry_after(&headers) })

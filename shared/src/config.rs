@@ -11,14 +11,23 @@ use std::{
 };
 
 mod app;
+mod log;
 mod service;
+mod tunnel;
 
 pub use app::AppArgs;
-pub use service::{RetentionArgs, ServiceArgs};
+pub use log::LogArgs;
+pub use service::{RetentionArgs, SIGNING_KEY, ServiceArgs};
+pub use tunnel::TunnelArgs;
 
 use anyhow::{Context, bail};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use secrecy::SecretString;
+
+use crate::{
+    keys::Again,
+    signature::{KeyError, Keys},
+};
 
 mod show;
 
@@ -55,6 +64,16 @@ pub fn secret_file(name: &str, path: &Path) -> anyhow::Result<SecretString> {
     Ok(SecretString::from(text))
 }
 
+/// A way to read keys again from the file that `NAME_FILE` names, if it names one.
+pub fn again(
+    name: &'static str,
+    file: Option<&Path>,
+    parse: fn(&SecretString) -> Result<Keys, KeyError>,
+) -> Option<Again> {
+    let file = file?.to_owned();
+    Some(Box::new(move || Ok(parse(&secret_file(&format!("{name}_FILE"), &file)?)?)))
+}
+
 /// A secret that the service cannot do without.
 ///
 /// # Errors
@@ -85,6 +104,8 @@ pub struct Loaded<C> {
     pub settings: Vec<Setting>,
     /// The TOML file's tables that [`Defaults::tables`] allows.
     pub tables: toml::Table,
+    /// The command line as it is described: whatever the environment and the file say.
+    pub command: Command,
 }
 
 impl<C: fmt::Debug> fmt::Debug for Loaded<C> {
@@ -105,7 +126,8 @@ pub fn load<C: CommandFactory + FromArgMatches>(
     defaults: &Defaults,
 ) -> anyhow::Result<Loaded<C>> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let command = prepare(C::command(), defaults);
+    let described = describe(C::command(), defaults);
+    let command = without_empty_variables(described.clone());
     let first_look = command.clone().ignore_errors(true).get_matches_from(&arguments);
     let path = first_look.try_get_one::<PathBuf>("config").ok().flatten().cloned();
     let (file, tables) = match &path {
@@ -117,22 +139,26 @@ pub fn load<C: CommandFactory + FromArgMatches>(
     for (name, value) in file {
         command = command.mut_arg(name, |arg| arg.default_value(value));
     }
-    let matches = command.clone().get_matches_from(&arguments);
+    let parsed = command.clone().try_get_matches_from(&arguments);
+    let matches = parsed.unwrap_or_else(|error| show::without_value(error).exit());
     let cli = C::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     let mut settings = settings(&command, &matches, &from_file);
     settings.extend(table_settings(&tables));
-    Ok(Loaded { settings, cli, tables })
+    Ok(Loaded { settings, cli, tables, command: described })
 }
 
-/// Settings can stand before or after the subcommand; an empty environment variable counts as unset, since that is
-/// what a compose file makes of a variable without a value.
-fn prepare(mut command: Command, defaults: &Defaults) -> Command {
+/// Settings can stand before or after the subcommand.
+fn describe(mut command: Command, defaults: &Defaults) -> Command {
     for (name, value) in defaults.values {
         command = command.mut_arg(name, |arg| arg.default_value(*value));
     }
+    command.mut_args(|arg| if arg.is_positional() { arg } else { arg.global(true) })
+}
+
+/// They count as unset, since an empty one is what a compose file makes of a variable without a value.
+fn without_empty_variables(command: Command) -> Command {
     command.mut_args(|arg| {
         let empty = arg.get_env().is_some_and(is_empty_variable);
-        let arg = if arg.is_positional() { arg } else { arg.global(true) };
         if empty { arg.env(None::<&str>) } else { arg }
     })
 }
@@ -285,6 +311,15 @@ mod tests {
             assert!(text.contains(line), "{text}");
         }
         assert!(!text.contains("s3cret") && !format!("{loaded:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_read_is_shown_without_its_password() {
+        let flags = ["relay", "--listen", "https://me:s3/cret@example.org"];
+        let error = describe(Cli::command(), &DEFAULTS).try_get_matches_from(flags).unwrap_err();
+        let text = show::without_value(error).to_string();
+        assert!(text.contains("--listen") && text.contains("https://redacted@example.org"), "{text}");
+        assert!(!text.contains("cret"), "{text}");
     }
 
     #[test]

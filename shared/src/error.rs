@@ -7,7 +7,9 @@ use axum::{
     extract::rejection::{PathRejection, QueryRejection},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use secrecy::{ExposeSecret, SecretString};
 
 /// `{"error":{"code","message"}}` with a status. The code is stable; the message tells the reader what to do; the
 /// source goes to the log, once, when the answer is made.
@@ -136,6 +138,16 @@ impl IntoResponse for ApiError {
             );
         }
         self.into_quiet_response()
+    }
+}
+
+/// An error's text from outside, without the secret that was sent there: a badly made proxy on the way may say it back,
+/// and errors are quoted in logs and to people.
+pub fn hide(text: Bytes, secret: &SecretString) -> Bytes {
+    let (said, secret) = (String::from_utf8_lossy(&text), secret.expose_secret());
+    match !secret.is_empty() && said.contains(secret) {
+        true => said.replace(secret, "<hidden>").into(),
+        false => text,
     }
 }
 

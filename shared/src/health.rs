@@ -7,6 +7,8 @@ use http::{StatusCode, header::CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::version::VERSION;
+
 /// So full is a backlog that there is a warning: soon enough to bring back who takes from it.
 const WARN_PERCENT: u64 = 80;
 
@@ -81,7 +83,7 @@ impl Check {
 pub struct Report {
     /// The worst of the checks.
     pub status: Status,
-    /// Version of this build.
+    /// Which build it is: [`VERSION`].
     pub release_id: String,
     /// Name of the service.
     pub service_id: String,
@@ -94,7 +96,7 @@ impl Report {
     pub fn new(service: &str) -> Self {
         Self {
             status: Status::Pass,
-            release_id: env!("CARGO_PKG_VERSION").to_owned(),
+            release_id: VERSION.to_owned(),
             service_id: service.to_owned(),
             checks: BTreeMap::new(),
         }

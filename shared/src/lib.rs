@@ -10,11 +10,15 @@ pub mod signature;
 
 pub mod client;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod github;
 pub mod health;
+pub mod keys;
+pub mod manual;
 pub mod server;
 pub mod service;
 pub mod telemetry;
 pub mod terminal;
 pub mod trace;
+pub mod version;

@@ -3,6 +3,8 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
+use clap::Command;
+use jiff::Timestamp;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -13,6 +15,7 @@ use crate::{
     client,
     config::{ServiceArgs, Setting, show},
     health::Report,
+    keys, manual,
 };
 
 /// The verbs of each binary, to flatten into its own.
@@ -22,9 +25,18 @@ pub enum Verb {
     Serve,
     /// Ask the running service for its health; exit code 0 unless it fails
     Healthcheck,
+    /// Show which keys the service knows, by position and a short name, and what each was last used for; up to a minute old
+    Keys {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the configuration
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// What the command line tells about itself.
+    #[command(flatten)]
+    Manual(manual::Verb),
 }
 
 /// What can be done with the configuration.
@@ -38,18 +50,33 @@ pub enum ConfigVerb {
     },
 }
 
-/// Carries out the verbs that do not serve.
+/// Carries out the verbs that do not serve. `command` is the program's command line.
 ///
 /// # Errors
-/// The service does not answer, or says that it fails.
-pub async fn side_verb(verb: &Verb, service: &ServiceArgs, settings: &[Setting]) -> anyhow::Result<()> {
+/// The service does not answer, or says that it fails; or a file cannot be written.
+pub async fn side_verb(
+    verb: &Verb,
+    service: &ServiceArgs,
+    settings: &[Setting],
+    command: Command,
+) -> anyhow::Result<()> {
     match verb {
         Verb::Serve => Ok(()),
         Verb::Healthcheck => healthcheck(service).await,
+        Verb::Keys { json } => {
+            let report = keys::written(&service.data_dir)?;
+            if *json {
+                println!("{}", serde_json::to_string_pretty(&report)?);
+            } else {
+                print!("{}", keys::table(&report, Timestamp::now()));
+            }
+            Ok(())
+        }
         Verb::Config(ConfigVerb::Show { .. }) => {
             print!("{}", show(settings));
             Ok(())
         }
+        Verb::Manual(verb) => manual::run(verb, command),
     }
 }
 
@@ -110,6 +137,12 @@ pub fn stop_signal() -> anyhow::Result<CancellationToken> {
         std::process::exit(130);
     });
     Ok(stop)
+}
+
+/// The exit code of a program whose settings cannot be read, as of one whose command line cannot; the error is printed.
+pub fn unusable(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::from(2)
 }
 
 /// The exit code of a run; an error is printed with its causes on one line.

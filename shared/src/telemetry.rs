@@ -1,10 +1,23 @@
 //! Logs and metrics.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{io::IsTerminal, sync::Mutex, time::Duration};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::LevelFilter,
+    fmt::{self, writer::BoxMakeWriter},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use crate::config::LogArgs;
+
+mod file;
+
+use file::LogFile;
+pub(crate) use file::MOST_KEPT;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -17,21 +30,36 @@ pub enum LogFormat {
     Text,
 }
 
-/// Starts logging to standard error; standard output belongs to what a command prints.
+/// Starts logging to standard error, or to a file; standard output belongs to what a command prints.
 ///
 /// # Errors
-/// `filter` is not a valid `RUST_LOG` directive, or logging was started before.
-pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let filter = quieted(filter).context("RUST_LOG is not a valid filter, for example `info,relay=debug`")?;
-    let json = format == LogFormat::Json || (format == LogFormat::Auto && !std::io::stderr().is_terminal());
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry().with(filter);
-    if json {
-        registry.with(lines.json().flatten_event(true).with_current_span(false)).try_init()?;
-    } else {
-        registry.with(lines.compact().with_target(false)).try_init()?;
-    }
+/// `RUST_LOG` is not a valid filter, the file cannot be written, or logging was started before.
+pub fn init(args: &LogArgs) -> anyhow::Result<()> {
+    let filter =
+        quieted(&args.rust_log).context("RUST_LOG is not a valid filter, for example `info,relay=debug`")?;
+    tracing_subscriber::registry().with(lines(args)?).with(filter).try_init()?;
     Ok(())
+}
+
+fn lines(args: &LogArgs) -> anyhow::Result<Box<dyn Layer<Registry> + Send + Sync>> {
+    let (writer, on_terminal) = match &args.log_file {
+        None => (BoxMakeWriter::new(std::io::stderr), std::io::stderr().is_terminal()),
+        Some(path) => {
+            let file = LogFile::open(path, args.log_file_size << 20, args.log_files_kept);
+            let file = file.with_context(|| format!("cannot write LOG_FILE {}", path.display()))?;
+            (BoxMakeWriter::new(Mutex::new(file)), false)
+        }
+    };
+    let json = args.log_format == LogFormat::Json || (args.log_format == LogFormat::Auto && !on_terminal);
+    let mut lines = fmt::layer().with_writer(writer);
+    if !on_terminal {
+        lines.set_ansi(false);
+    }
+    Ok(if json {
+        lines.json().flatten_event(true).with_current_span(false).boxed()
+    } else {
+        lines.compact().with_target(false).boxed()
+    })
 }
 
 /// `rmcp` writes three lines of `info` for each request; they are for its developers, who ask for them by name.
@@ -79,6 +107,45 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_takes_whole_lines_of_json() {
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            log: LogArgs,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logs/relay.log");
+        let args = |more: &[&str]| {
+            let start = ["relay", "--log-file", path.to_str().unwrap()];
+            <Cli as clap::Parser>::parse_from(start.iter().chain(more)).log
+        };
+        let write = |args: &LogArgs| {
+            let subscriber = tracing_subscriber::registry().with(lines(args).unwrap());
+            tracing::subscriber::with_default(subscriber, || tracing::info!(port = 4200, "listens"));
+        };
+        write(&args(&[]));
+        let line: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!((&line["message"], &line["port"]), (&"listens".into(), &4200.into()));
+        write(&args(&["--log-format", "text"]));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.ends_with("listens port=4200\n") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = LogArgs {
+            log_format: LogFormat::Auto,
+            rust_log: "info".to_owned(),
+            log_file: Some(folder.path().to_owned()),
+            log_file_size: 1,
+            log_files_kept: 1,
+        };
+        let error = lines(&args).err().unwrap();
+        assert!(error.to_string().starts_with("cannot write LOG_FILE /"), "{error}");
+    }
 
     #[test]
     fn a_library_that_narrates_is_heard_by_those_who_name_it() {

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State as Shared};
+use axum::extract::{DefaultBodyLimit, Path, State as Shared};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
@@ -168,6 +168,7 @@ fn routes(model: Arc<Model>) -> Router {
     Router::new()
         .route("/", get(async || StatusCode::NOT_FOUND).head(async || StatusCode::OK))
         .route("/v1/models", get(models))
+        .route("/v1/models/{model}", get(one_model))
         .route("/v1/messages", post(messages))
         .route("/v1/messages/count_tokens", post(count_tokens))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "not_found_error", "Not found"))
@@ -179,10 +180,25 @@ async fn models(Shared(model): Shared<Arc<Model>>, headers: HeaderMap) -> Respon
     if let Err(refusal) = request::check_credentials(&headers) {
         return refusal.into_response();
     }
-    let one = |id: &String| json!({"type": "model", "id": id, "display_name": id, "created_at": "2026-09-01T00:00:00Z"});
-    let data: Vec<_> = model.models.iter().map(one).collect();
+    let data: Vec<_> = model.models.iter().map(described).collect();
     let ends = json!({"data": data, "has_more": false, "first_id": model.models.first(), "last_id": model.models.last()});
     json_response(StatusCode::OK, &ends)
+}
+
+async fn one_model(
+    Shared(model): Shared<Arc<Model>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    request::check_credentials(&headers)?;
+    match model.models.contains(&id) {
+        true => Ok(json_response(StatusCode::OK, &described(&id))),
+        false => Err(ApiError::new(StatusCode::NOT_FOUND, "not_found_error", format!("model: {id}"))),
+    }
+}
+
+fn described(id: &String) -> Value {
+    json!({"type": "model", "id": id, "display_name": id, "created_at": "2026-09-01T00:00:00Z"})
 }
 
 async fn messages(Shared(model): Shared<Arc<Model>>, headers: HeaderMap, body: Bytes) -> Response {

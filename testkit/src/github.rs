@@ -147,6 +147,14 @@ impl GitHub {
         });
     }
 
+    /// Answers to whoever has `token` tell something of it, such as `x-oauth-scopes`.
+    pub fn tell_of_token(&self, token: &str, name: &'static str, value: &str) {
+        let Ok(value) = value.parse() else { return };
+        self.change(|state| {
+            state.token_headers.entry(token.to_owned()).or_default().insert(name, value);
+        });
+    }
+
     /// Adds a repository, unless it is there; its owner has access.
     pub fn add_repository(&self, repo: Repo) {
         self.change(|state| {

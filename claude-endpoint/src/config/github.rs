@@ -1,6 +1,6 @@
 //! How to talk to GitHub.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -108,6 +108,17 @@ impl GithubArgs {
             status_context: self.status.then(|| context.to_owned()),
             handoff,
         })
+    }
+
+    /// Files that hold secrets.
+    pub(super) fn secret_files(&self) -> Vec<(&'static str, &Path)> {
+        let app = self.github_app.github_app_private_key_file.as_deref();
+        let named = [
+            ("GITHUB_TOKEN", self.github_token_file.as_deref()),
+            ("HANDOFF_TOKEN", self.handoff_token_file.as_deref()),
+            ("GITHUB_APP_PRIVATE_KEY", app),
+        ];
+        named.into_iter().filter_map(|(name, file)| Some((name, file?))).collect()
     }
 
     fn handoff(&self, has_token: bool, is_app: bool) -> anyhow::Result<HandoffSettings> {

@@ -1,7 +1,7 @@
 //! Who reviews.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,6 +114,15 @@ impl ReviewerArgs {
             },
         };
         Ok(Reviewers::new(candidates, ""))
+    }
+
+    /// Files that hold secrets.
+    pub(super) fn secret_files(&self) -> Vec<(&'static str, &Path)> {
+        let named = [
+            ("ANTHROPIC_API_KEY", self.anthropic_api_key_file.as_deref()),
+            ("CLAUDE_CODE_OAUTH_TOKEN", self.claude_code_oauth_token_file.as_deref()),
+        ];
+        named.into_iter().filter_map(|(name, file)| Some((name, file?))).collect()
     }
 
     pub(super) fn timeout(&self) -> Duration {

@@ -11,7 +11,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::client::{self, retry_after};
-use shared::error::chain;
+use shared::doctor::Finding;
+use shared::error::{chain, hide};
 use url::Url;
 
 use super::{ATTEMPTS, Failed, Question, Reply, ReviewError, Reviewer, Usage};
@@ -83,6 +84,48 @@ impl Anthropic {
         request.header("x-api-key", self.key.expose_secret())
     }
 
+    /// Whether the API takes the key, and knows `model`: a look at the list costs nothing.
+    async fn model_is_there(&self, model: &str, setting: &str) -> Finding {
+        let asked =
+            self.call(http::Method::GET, &format!("/v1/models/{model}")).timeout(PROBE_TIMEOUT).send().await;
+        let response = match asked {
+            Ok(response) => response,
+            Err(error) => {
+                let says = format!("{} cannot be reached: {}", self.base, cause(error));
+                return Finding::fail(
+                    setting,
+                    says,
+                    "can this machine reach it? https://status.anthropic.com",
+                );
+            }
+        };
+        let status = response.status();
+        let body = super::read(response, LARGEST_ANSWER).await.unwrap_or_default();
+        let error: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let message = shorten(
+            error.pointer("/error/message").and_then(Value::as_str).unwrap_or("no reason given"),
+            200,
+        );
+        match status.as_u16() {
+            200 => Finding::ok(setting, format!("the key is taken, and {model} is there")),
+            401 | 403 => Finding::fail(
+                setting,
+                format!("the key is refused ({status}): {message}"),
+                "set ANTHROPIC_API_KEY to a valid key of https://console.anthropic.com, and start the service again",
+            ),
+            404 => Finding::fail(
+                setting,
+                format!("there is no model {model}, or not for this key"),
+                format!("set {setting} to one that https://docs.anthropic.com lists"),
+            ),
+            _ => Finding::warn(
+                setting,
+                format!("{status}: {message}"),
+                "look again later; https://status.anthropic.com",
+            ),
+        }
+    }
+
     async fn attempt(&self, body: &Value, question: &Question<'_>) -> Result<Reply, Failure> {
         let sent = self.call(http::Method::POST, "/v1/messages").json(body).send().await;
         let response = sent.map_err(|error| self.not_sent(error))?;
@@ -95,7 +138,7 @@ impl Anthropic {
         if status.is_success() {
             answer(&bytes, question).map_err(Failure::Final)
         } else {
-            Err(self.failure(status, &headers, &bytes))
+            Err(self.failure(status, &headers, &hide(bytes.into(), &self.key)))
         }
     }
 
@@ -196,6 +239,17 @@ impl Reviewer for Anthropic {
     async fn ready(&self) -> Result<(), String> {
         let listed = self.call(http::Method::GET, "/v1/models?limit=1").timeout(PROBE_TIMEOUT).send().await;
         listed.map(drop).map_err(|error| format!("{} cannot be reached: {}", self.base, cause(error)))
+    }
+
+    async fn examine(&self, offline: bool) -> Vec<Finding> {
+        if offline {
+            return vec![Finding::skipped("CLAUDE_MODEL", "Anthropic is not asked: --offline")];
+        }
+        let mut found = vec![self.model_is_there(&self.model, "CLAUDE_MODEL").await];
+        if let Some(cheaper) = &self.cheaper {
+            found.push(self.model_is_there(&cheaper.model, "CLAUDE_CHEAP_MODEL").await);
+        }
+        found
     }
 
     async fn ask(&self, question: &Question<'_>) -> Result<Reply, Failed> {

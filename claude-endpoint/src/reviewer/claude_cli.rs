@@ -17,11 +17,14 @@ use queue::Schedule;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
+use shared::doctor::Finding;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::{ATTEMPTS, Failed, Question, Reply, ReviewError, Reviewer, Usage};
 use crate::text::shorten;
+
+mod examine;
 
 const LARGEST_OUTPUT: u64 = 8 * 1024 * 1024;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -263,6 +266,10 @@ impl Reviewer for ClaudeCli {
                 Err(format!("`{} auth status` failed; is it a current Claude CLI?", self.program.display()))
             }
         }
+    }
+
+    async fn examine(&self, _offline: bool) -> Vec<Finding> {
+        self.findings().await
     }
 
     async fn ask(&self, question: &Question<'_>) -> Result<Reply, Failed> {

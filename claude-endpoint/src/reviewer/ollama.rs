@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::client;
+use shared::doctor::Finding;
 use shared::error::chain;
 use url::Url;
 
@@ -162,6 +163,16 @@ impl Reviewer for Ollama {
             |tag: &Tag| tag.name == self.model || tag.name.strip_suffix(":latest") == Some(&self.model);
         let have = tags.models.iter().any(is_it);
         if have { Ok(()) } else { Err(format!("the model is missing; `ollama pull {}`", self.model)) }
+    }
+
+    async fn examine(&self, _offline: bool) -> Vec<Finding> {
+        vec![match self.ready().await {
+            Ok(()) => Finding::ok("ready", format!("it has {}", self.model)),
+            Err(reason) if reason.contains("pull") => {
+                Finding::fail("ready", reason, format!("ollama pull {}", self.model))
+            }
+            Err(reason) => Finding::fail("ready", reason, "ollama serve"),
+        }]
     }
 
     async fn ask(&self, question: &Question<'_>) -> Result<Reply, Failed> {

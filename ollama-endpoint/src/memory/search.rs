@@ -12,8 +12,9 @@ use crate::rank::{self, Candidate, Ranked};
 use crate::store::{Filter, StoreError, Stored, VectorModel};
 use crate::words;
 
-/// How many candidates of each kind are fused.
-const CANDIDATES: usize = 100;
+/// How many candidates of each kind are fused, if no more answers are wanted. The places behind them weigh less than a quarter
+/// of the first, and each of them costs a look at its memory.
+const CANDIDATES: usize = 40;
 
 /// How long a search waits for the question's embedding before it answers without.
 const QUERY_DEADLINE: Duration = Duration::from_millis(800);
@@ -40,6 +41,7 @@ impl Memory {
     /// The store cannot be read. Never because of Ollama.
     pub async fn search(&self, question: Question, now: Timestamp) -> Result<SearchResponse, StoreError> {
         let Question { text, filter, limit, mode, explain } = question;
+        let candidates = CANDIDATES.max(limit);
         let now = filter.as_of.unwrap_or(now);
         if text.trim().is_empty() {
             let recent = self.store.recent(filter, limit).await?;
@@ -50,13 +52,13 @@ impl Memory {
         let lexical = async {
             match mode {
                 Mode::Vector => Ok(Vec::new()),
-                _ => self.store.matching(words::asked(&text), filter.clone(), CANDIDATES).await,
+                _ => self.store.matching(words::asked(&text), filter.clone(), candidates).await,
             }
         };
         let nearest = async {
             match mode {
                 Mode::Lexical => Ok(Vec::new()),
-                _ => self.nearest(&text, &filter).await,
+                _ => self.nearest(&text, &filter, candidates).await,
             }
         };
         let (lexical, nearest) = tokio::join!(lexical, nearest);
@@ -76,7 +78,7 @@ impl Memory {
 
     /// The memories nearest in meaning, by the vectors that serve now; after a change of the model those are the former
     /// one's, as long as they are more and Ollama still has it.
-    async fn nearest(&self, text: &str, filter: &Filter) -> Result<Vec<Candidate>, Unfound> {
+    async fn nearest(&self, text: &str, filter: &Filter, limit: usize) -> Result<Vec<Candidate>, Unfound> {
         let models = self.store.vector_models().await?;
         let mut reason = "no memory has a vector yet".to_owned();
         for VectorModel { model, dimensions, .. } in serving(models, self.ollama.embed_model()) {
@@ -99,7 +101,7 @@ impl Memory {
                     continue;
                 }
             };
-            if let Some(found) = self.store.nearest(model, vector, filter.clone(), CANDIDATES).await? {
+            if let Some(found) = self.store.nearest(model, vector, filter.clone(), limit).await? {
                 return Ok(found);
             }
         }

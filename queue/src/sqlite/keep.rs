@@ -16,7 +16,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::{connection, wal, write};
-use crate::model::{Backup, Error, Result};
+use crate::{
+    aside,
+    model::{Backup, Error, Result},
+};
 
 /// The schema that this build writes.
 pub(super) const SCHEMA_VERSION: i64 = 2;
@@ -27,7 +30,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(40);
 /// The index of ids is written at random places: in KiB, what holds those of some hundred thousand deliveries.
 const WRITER_CACHE: u32 = 12 * 1024;
 /// In KiB.
-const READER_CACHE: u32 = 1024;
+pub(super) const READER_CACHE: u32 = 1024;
 /// SQLite's instructions between two looks at the time.
 const STEPS: i32 = 10_000;
 
@@ -49,6 +52,7 @@ pub(super) fn prepare(path: &Path, now: Timestamp) -> Result<Opened> {
     let writer = open(path, WRITER_CACHE)?;
     check_log(&writer, path)?;
     upgrade(&writer, path)?;
+    aside::clear(path);
     let unchecked = !look_through(path, read_only(path)?, Some(FIRST_LOOK))?;
     write::take_back_leases(&writer, now)?;
     Ok(Opened {
@@ -70,7 +74,7 @@ fn check_log(writer: &Connection, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn open(path: &Path, cache_kib: u32) -> Result<Connection> {
+pub(super) fn open(path: &Path, cache_kib: u32) -> Result<Connection> {
     connection::open(path, cache_kib).map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, &error.to_string()),
         _ => cannot_open(path, &error),
@@ -100,15 +104,27 @@ fn lock(path: &Path) -> Result<File> {
 }
 
 /// The version that a file was written in; 0: nothing was written yet.
-fn version(connection: &Connection, path: &Path) -> Result<i64> {
+pub(super) fn version(connection: &Connection, path: &Path) -> Result<i64> {
     let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found > SCHEMA_VERSION {
-        return Err(Error::TooNew { path: path.display().to_string(), found, known: SCHEMA_VERSION });
+        let way_back = match aside::newest(path, SCHEMA_VERSION) {
+            Some(copy) => format!(
+                "put {} in its place, the copy from before the upgrade, which lacks what came since",
+                copy.display()
+            ),
+            None => "restore a backup from before the upgrade".to_owned(),
+        };
+        return Err(Error::TooNew {
+            path: path.display().to_string(),
+            found,
+            known: SCHEMA_VERSION,
+            way_back,
+        });
     }
     Ok(found)
 }
 
-/// Brings the file to [`SCHEMA_VERSION`], all at once or not at all.
+/// Brings the file to [`SCHEMA_VERSION`], all at once or not at all, after a copy was set aside.
 fn upgrade(connection: &Connection, path: &Path) -> Result<()> {
     let found = version(connection, path)?;
     let steps = match usize::try_from(found) {
@@ -119,7 +135,8 @@ fn upgrade(connection: &Connection, path: &Path) -> Result<()> {
         return Ok(());
     }
     if found > 0 {
-        tracing::info!(from = found, to = SCHEMA_VERSION, "upgrading the queue's store");
+        let copy = set_aside(connection, path, found)?;
+        tracing::info!(from = found, to = SCHEMA_VERSION, copy = %copy.display(), "upgrading the queue's store");
     }
     let upgraded = connection
         .execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"));
@@ -127,6 +144,20 @@ fn upgrade(connection: &Connection, path: &Path) -> Result<()> {
         connection.execute_batch("ROLLBACK")?;
     }
     Ok(upgraded?)
+}
+
+/// Copies the store as it is before its upgrade.
+fn set_aside(connection: &Connection, path: &Path, found: i64) -> Result<PathBuf> {
+    let aside = aside::place(path, found);
+    match copy(connection, &aside) {
+        Ok(_) => Ok(aside),
+        Err(error) => Err(cannot_open(
+            &aside,
+            &format!(
+                "no copy could be made before the upgrade, so nothing was changed ({error}); make room there, or go on with the version before"
+            ),
+        )),
+    }
 }
 
 fn read_only(path: &Path) -> Result<Connection> {
@@ -143,7 +174,7 @@ pub(super) fn look_through_beside(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Damaged`].
-fn look_through(path: &Path, mut connection: Connection, time: Option<Duration>) -> Result<bool> {
+pub(super) fn look_through(path: &Path, mut connection: Connection, time: Option<Duration>) -> Result<bool> {
     let out_of_time = Arc::new(AtomicBool::new(false));
     if let Some(time) = time {
         let (until, out_of_time) = (Instant::now() + time, Arc::clone(&out_of_time));
@@ -171,18 +202,31 @@ pub(super) fn back_up(path: &Path, to: &Path) -> Result<Backup> {
     if to.exists() {
         return Err(cannot_open(to, &"it exists already; a backup never overwrites a file"));
     }
-    let unfinished = beside(to, "unfinished");
-    let _ = fs::remove_file(&unfinished);
-    // Made first, so that what is written is nobody else's to read from the beginning.
-    let failed = |error: io::Error| cannot_open(to, &error);
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(failed)?;
     let source = connection::open(path, READER_CACHE)?;
     version(&source, path)?;
+    copy(&source, to)
+}
+
+/// Writes what is in `source` to a new file, and looks that through.
+fn copy(source: &Connection, to: &Path) -> Result<Backup> {
+    let unfinished = beside(to, "unfinished");
+    let copied = copy_to(source, &unfinished).and_then(|backup| {
+        settle(&unfinished, to).map_err(|error| cannot_open(to, &error))?;
+        Ok(backup)
+    });
+    if copied.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    copied
+}
+
+fn copy_to(source: &Connection, unfinished: &Path) -> Result<Backup> {
+    let _ = fs::remove_file(unfinished);
+    // Made first, so that what is written is nobody else's to read from the beginning.
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(unfinished);
+    made.map_err(|error| cannot_open(unfinished, &error))?;
     source.execute("VACUUM INTO ?", [unfinished.to_string_lossy()])?;
-    drop(source);
-    let backup = inspect(&unfinished)?;
-    settle(&unfinished, to).map_err(failed)?;
-    Ok(backup)
+    inspect(unfinished)
 }
 
 /// Puts a backup in the place of the store at `path`; `replace` moves one that is there aside.

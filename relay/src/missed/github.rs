@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 use shared::{
     client::http,
-    error::chain,
+    error::{chain, hide},
     github::{AppKey, message, pause},
 };
 use thiserror::Error;
@@ -33,11 +33,11 @@ const PER_PAGE: usize = 100;
 const MOST_HOOK_PAGES: usize = 10;
 
 /// What happened to a call.
-pub(super) type Result<T> = std::result::Result<T, GithubError>;
+pub(crate) type Result<T> = std::result::Result<T, GithubError>;
 
 /// Why a call brought nothing.
 #[derive(Debug, Error)]
-pub(super) enum GithubError {
+pub(crate) enum GithubError {
     /// 401.
     #[error("GitHub does not accept the credentials")]
     Credentials,
@@ -63,7 +63,7 @@ pub(super) enum GithubError {
 
 /// With what GitHub is asked.
 #[derive(Debug, Clone)]
-pub(super) enum Credential {
+pub(crate) enum Credential {
     /// A personal or an installation's token.
     Token(SecretString),
     /// As an app.
@@ -72,7 +72,7 @@ pub(super) enum Credential {
 
 /// Whose hooks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Scope {
+pub(crate) enum Scope {
     /// `owner/name`.
     Repository(String),
     /// Its name.
@@ -83,7 +83,7 @@ pub(super) enum Scope {
 
 /// A hook of GitHub's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hook {
+pub(crate) struct Hook {
     /// Path in the API under which its deliveries are.
     pub path: String,
     /// Where it leads.
@@ -92,7 +92,7 @@ pub(super) struct Hook {
 
 /// Talks to GitHub as one holder of rights. A rate limit is his: nobody calls before it ends.
 #[derive(Debug)]
-pub(super) struct Github {
+pub(crate) struct Github {
     http: reqwest::Client,
     base: Url,
     credential: Credential,
@@ -118,7 +118,7 @@ impl Github {
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub(super) fn new(base: Url, credential: Credential) -> reqwest::Result<Self> {
+    pub(crate) fn new(base: Url, credential: Credential) -> reqwest::Result<Self> {
         Ok(Self { http: http(Some(TIMEOUT))?, base, credential, limited_until: Mutex::default() })
     }
 
@@ -126,7 +126,7 @@ impl Github {
     ///
     /// # Errors
     /// [`GithubError`].
-    pub(super) async fn hooks(&self, scope: &Scope) -> Result<Vec<Hook>> {
+    pub(crate) async fn hooks(&self, scope: &Scope) -> Result<Vec<Hook>> {
         let path = match scope {
             Scope::Repository(name) => format!("/repos/{name}/hooks"),
             Scope::Organisation(name) => format!("/orgs/{name}/hooks"),
@@ -155,7 +155,7 @@ impl Github {
     ///
     /// # Errors
     /// [`GithubError`].
-    pub(super) async fn deliveries(
+    pub(crate) async fn deliveries(
         &self,
         hook: &str,
         cursor: Option<&str>,
@@ -172,11 +172,15 @@ impl Github {
     ///
     /// # Errors
     /// [`GithubError`].
-    pub(super) async fn redeliver(&self, hook: &str, attempt: u64) -> Result<()> {
+    pub(crate) async fn redeliver(&self, hook: &str, attempt: u64) -> Result<()> {
         self.call(Method::POST, &format!("{hook}/deliveries/{attempt}/attempts")).await.map(drop)
     }
 
-    async fn get(&self, path: &str) -> Result<(HeaderMap, Bytes)> {
+    /// What is at `path`.
+    ///
+    /// # Errors
+    /// [`GithubError`].
+    pub(crate) async fn get(&self, path: &str) -> Result<(HeaderMap, Bytes)> {
         self.call(Method::GET, path).await
     }
 
@@ -188,13 +192,14 @@ impl Github {
             return Err(GithubError::Limited(left));
         }
         let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        let token = self.token()?;
         let request = self
             .http
             .request(method, url)
-            .bearer_auth(self.token()?.expose_secret())
+            .bearer_auth(token.expose_secret())
             .header(header::ACCEPT, "application/vnd.github+json")
             .header("x-github-api-version", "2022-11-28");
-        let answer = exchange(request).await;
+        let answer = exchange(request, &token).await;
         if let Err(GithubError::Limited(pause)) = &answer {
             *until() = Some(Instant::now() + *pause);
         }
@@ -211,7 +216,7 @@ impl Github {
     }
 }
 
-async fn exchange(request: RequestBuilder) -> Result<(HeaderMap, Bytes)> {
+async fn exchange(request: RequestBuilder, token: &SecretString) -> Result<(HeaderMap, Bytes)> {
     let unavailable = |error: reqwest::Error| GithubError::Unavailable(chain(&error.without_url()));
     let mut response = request.send().await.map_err(unavailable)?;
     let (status, headers) = (response.status(), response.headers().clone());
@@ -225,6 +230,7 @@ async fn exchange(request: RequestBuilder) -> Result<(HeaderMap, Bytes)> {
     if status.is_success() {
         return Ok((headers, body.freeze()));
     }
+    let body = hide(body.freeze(), token);
     if let Some(pause) = pause(status, &headers, &body) {
         return Err(GithubError::Limited(pause));
     }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 /// GitHub redelivers what is at most so old.
-pub(super) const WINDOW: SignedDuration = SignedDuration::from_hours(72);
+pub(crate) const WINDOW: SignedDuration = SignedDuration::from_hours(72);
 /// How much older than that is still looked at, to say what was lost.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(24);
 /// Attempts are not listed strictly by time; the cursor stays so far behind.
@@ -22,7 +22,7 @@ const DISTANCES: [SignedDuration; 5] = [
 
 /// One attempt of GitHub's to deliver an event, as its REST API lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     /// Of this attempt.
     pub id: u64,
     /// Of the event, the same for all attempts: `X-GitHub-Delivery`.
@@ -41,14 +41,14 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// Whether the receiver took it.
-    pub(super) fn succeeded(&self) -> bool {
+    pub(crate) fn succeeded(&self) -> bool {
         self.status_code.is_some_and(|status| (200..300).contains(&status))
     }
 }
 
 /// What GitHub lists of one hook, from now back to [`horizon`]. First attempts that succeeded may be left out.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Listing {
+pub(crate) struct Listing {
     /// In any order.
     pub attempts: Vec<Attempt>,
     /// Time of the newest attempt, left out or not.
@@ -57,7 +57,7 @@ pub(super) struct Listing {
 
 /// That an attempt's repetition was asked for, and GitHub has not made or listed it yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// When, last.
     pub at: Timestamp,
     /// How often.
@@ -66,7 +66,7 @@ pub(super) struct Asked {
 
 /// A redelivery to ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Redelivery {
+pub(crate) struct Redelivery {
     /// The attempt to repeat.
     pub attempt: u64,
     /// The event.
@@ -79,7 +79,7 @@ pub(super) struct Redelivery {
 
 /// An event that stays undelivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GivenUp {
+pub(crate) struct GivenUp {
     /// The event.
     pub guid: String,
     /// Kind of event.
@@ -92,7 +92,7 @@ pub(super) struct GivenUp {
 
 /// See [`plan`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// Oldest event first.
     pub redeliver: Vec<Redelivery>,
     /// Too old, or refused too often.
@@ -104,13 +104,13 @@ pub(super) struct Plan {
 }
 
 /// How far back attempts have to be listed: to the cursor, and without one through GitHub's window.
-pub(super) fn horizon(cursor: Option<Timestamp>, now: Timestamp) -> Timestamp {
+pub(crate) fn horizon(cursor: Option<Timestamp>, now: Timestamp) -> Timestamp {
     let earliest = now - WINDOW;
     cursor.map_or(earliest, |cursor| cursor.max(earliest - LOOK_BACK))
 }
 
 /// The events whose attempts all failed, as far as GitHub knows: an answer may have been lost on its way.
-pub(super) fn failed(listing: &Listing) -> BTreeSet<&str> {
+pub(crate) fn failed(listing: &Listing) -> BTreeSet<&str> {
     events(listing).filter(|event| !event.settled()).map(|event| event.guid()).collect()
 }
 
@@ -118,7 +118,7 @@ pub(super) fn failed(listing: &Listing) -> BTreeSet<&str> {
 ///
 /// `known` are those events that the relay's queue has; `asked` goes by the attempt to be repeated. An event whose first attempt is not in the listing is past the
 /// cursor: delivered or given up before.
-pub(super) fn plan(
+pub(crate) fn plan(
     listing: &Listing,
     known: &BTreeSet<String>,
     asked: &BTreeMap<u64, Asked>,

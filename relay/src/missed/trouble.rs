@@ -4,7 +4,7 @@ use super::github::{GithubError, Scope};
 
 /// Why a source could not be looked through.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     #[error(transparent)]
     Github(#[from] GithubError),
     #[error("the queue cannot be used: {0}")]
@@ -16,7 +16,7 @@ pub(super) enum Trouble {
 }
 
 /// What is wrong and what to do, without naming the source: `/health` is open to anybody.
-pub(super) fn advice(scope: &Scope, trouble: &Trouble) -> String {
+pub(crate) fn advice(scope: &Scope, trouble: &Trouble) -> String {
     let Trouble::Github(error) = trouble else { return trouble.to_string() };
     match (error, scope) {
         (GithubError::Credentials, Scope::App) => {

@@ -16,7 +16,7 @@ use super::GitHub;
 use super::answer::{Refusal, Viewer, json_answer, number, text};
 use super::app::App;
 use super::routes::Site;
-use crate::shape::id_of;
+use crate::shape::{extended, id_of};
 use crate::webhook::{self, Delivery};
 
 /// Deliveries can be seen and repeated for so long.
@@ -60,6 +60,8 @@ struct Hook {
     url: String,
     secret: String,
     active: bool,
+    /// What is shown of it otherwise than usual.
+    shown: Value,
     events: BTreeMap<String, Delivery>,
     attempts: Vec<Attempt>,
 }
@@ -103,7 +105,8 @@ impl GitHub {
         let mut state = self.state();
         let id = state.next_id();
         let (url, secret) = (url.to_owned(), secret.to_owned());
-        let hook = Hook { owner, url, secret, active: true, events: BTreeMap::new(), attempts: Vec::new() };
+        let (shown, events, attempts) = (json!({}), BTreeMap::new(), Vec::new());
+        let hook = Hook { owner, url, secret, active: true, shown, events, attempts };
         state.hooks.hooks.insert(id, hook);
         id
     }
@@ -113,6 +116,15 @@ impl GitHub {
         self.change(|state| {
             if let Some(hook) = state.hooks.hooks.get_mut(&id) {
                 (hook.url, hook.secret, hook.active) = (url.to_owned(), secret.to_owned(), active);
+            }
+        });
+    }
+
+    /// Shows some fields of a hook, and of its `config`, otherwise than usual, as somebody has set them.
+    pub fn set_up_hook(&self, id: u64, fields: Value) {
+        self.change(|state| {
+            if let Some(hook) = state.hooks.hooks.get_mut(&id) {
+                hook.shown = fields;
             }
         });
     }
@@ -298,20 +310,29 @@ pub(crate) async fn redeliver(
 }
 
 fn config_json(hook: &Hook) -> Value {
-    json!({"content_type": "json", "insecure_ssl": "0", "url": hook.url, "secret": "********"})
+    let usual = json!({"content_type": "json", "insecure_ssl": "0", "url": hook.url, "secret": "********"});
+    extended(usual, hook.shown["config"].clone())
 }
 
 fn hook_json(api: &Arc<str>, path: &str, id: u64, hook: &Hook) -> Value {
     let own = format!("{api}{path}/{id}");
     let last = hook.attempts.last().map(|attempt| attempt.status_code);
-    json!({
-        "type": if matches!(hook.owner, HookOwner::Repository(_)) { "Repository" } else { "Organization" },
-        "id": id, "name": "web", "active": hook.active, "events": ["*"], "config": config_json(hook),
-        "created_at": "2026-11-01T09:00:00Z", "updated_at": "2026-11-01T09:00:00Z", "url": own,
-        "test_url": format!("{own}/test"), "ping_url": format!("{own}/pings"),
-        "deliveries_url": format!("{own}/deliveries"),
-        "last_response": {"code": last, "status": last.map_or("unused", status), "message": null},
-    })
+    let (usual, mut shown) = (
+        json!({
+            "type": if matches!(hook.owner, HookOwner::Repository(_)) { "Repository" } else { "Organization" },
+            "id": id, "name": "web", "active": hook.active, "events": ["*"], "config": config_json(hook),
+            "created_at": "2026-11-01T09:00:00Z", "updated_at": "2026-11-01T09:00:00Z", "url": own,
+            "test_url": format!("{own}/test"), "ping_url": format!("{own}/pings"),
+            "deliveries_url": format!("{own}/deliveries"),
+            "last_response": {"code": last, "status": last.map_or("unused", status), "message": null},
+        }),
+        hook.shown.clone(),
+    );
+    if let Some(shown) = shown.as_object_mut() {
+        // It is in the usual ones already.
+        shown.remove("config");
+    }
+    extended(usual, shown)
 }
 
 fn attempt_json(attempt: &Attempt) -> Value {

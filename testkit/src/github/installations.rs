@@ -181,7 +181,10 @@ pub(crate) async fn app(
     Extension(viewer): Extension<Viewer>,
 ) -> Result<Response, Refusal> {
     let mut state = site.state();
-    Ok(json_answer(StatusCode::OK, &itself(&mut state, &viewer)?.json()))
+    let app = itself(&mut state, &viewer)?;
+    let usual = || PERMISSIONS.map(|(name, level)| (name.to_owned(), level.to_owned())).into();
+    let permissions = app.installations.values().next().map_or_else(usual, |it| it.permissions.clone());
+    Ok(json_answer(StatusCode::OK, &shape::extended(app.json(), json!({"permissions": permissions}))))
 }
 
 /// `GET /repos/{owner}/{name}/installation`.

@@ -127,10 +127,10 @@ fn hook_routes(hook: &str) -> Router<Site> {
 
 /// User agent, credentials and limits; then the headers every answer carries.
 async fn enter(Shared(site): Shared<Site>, mut request: Request<Body>, next: Next) -> Response {
-    let (entered, count) = {
+    let (entered, count, told) = {
         let mut state = site.state();
         state.requests += 1;
-        (admitted(&mut state, &request), state.requests)
+        (admitted(&mut state, &request), state.requests, state.told(request.headers()))
     };
     let resource = if is_graphql(request.uri()) { "graphql" } else { "core" };
     let mut answer = match entered {
@@ -140,6 +140,7 @@ async fn enter(Shared(site): Shared<Site>, mut request: Request<Body>, next: Nex
         }
         Err(refusal) => refusal.into_response(),
     };
+    answer.headers_mut().extend(told);
     common_headers(answer.headers_mut(), count, resource);
     app::date(&site.state().hooks, answer.headers_mut());
     answer

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use http::{HeaderMap, header};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -253,6 +254,8 @@ impl RepoState {
 #[derive(Debug, Default)]
 pub struct State {
     pub(crate) users: BTreeMap<String, User>,
+    /// Headers of the answers to whoever has a token.
+    pub(crate) token_headers: BTreeMap<String, HeaderMap>,
     pub(crate) repos: BTreeMap<String, RepoState>,
     pub(crate) limits: ContentLimits,
     pub(crate) hooks: Hooks,
@@ -268,6 +271,12 @@ impl State {
     pub(crate) fn next_id(&mut self) -> u64 {
         self.ids += 1;
         2_400_000_000 + self.ids
+    }
+
+    /// What is told about the token that a request came with.
+    pub(crate) fn told(&self, request: &HeaderMap) -> HeaderMap {
+        let token = request.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
+        token.and_then(|(_, token)| self.token_headers.get(token)).cloned().unwrap_or_default()
     }
 
     /// The made-up time of the next write; RFC 3339.

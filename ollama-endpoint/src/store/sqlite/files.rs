@@ -93,7 +93,7 @@ pub(super) fn open_present(path: &Path) -> Result<Connection, StoreError> {
     match found {
         upgrade::SCHEMA => Ok(connection),
         0 => Err(StoreError::Unfit(format!("{} is no memory", path.display()))),
-        _ if found > upgrade::SCHEMA => Err(StoreError::Newer { found, known: upgrade::SCHEMA }),
+        _ if found > upgrade::SCHEMA => Err(upgrade::too_new(path, found)),
         _ => Err(StoreError::Unfit(format!(
             "{} is of an earlier version; start the service once, which brings it up to date",
             path.display()
@@ -184,18 +184,28 @@ pub fn back_up(path: &Path, to: &Path) -> Result<Held, StoreError> {
         return Err(StoreError::Unfit(format!("{to} exists already; a backup never overwrites a file")));
     }
     let source = open_present(path)?;
+    copy(&source, to)?;
+    held(to)
+}
+
+/// Writes what is in `source` to a new file, of whatever schema it is, and looks that through.
+pub(super) fn copy(source: &Connection, to: &Path) -> Result<(), StoreError> {
     let unfinished = Scratch::beside(to, "unfinished");
     // Made first, so that what is written is nobody else's to read from the beginning.
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished.0);
     made.map_err(|error| unopened(to, error))?;
     source.execute("VACUUM INTO ?", [unfinished.0.to_string_lossy()]).map_err(failed)?;
-    let held = held(&unfinished.0)?;
-    settle(&unfinished.0, to).map_err(|error| unopened(to, error))?;
-    Ok(held)
+    let written = Connection::open(&unfinished.0).map_err(failed)?;
+    let found: String = written.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+    close(written)?;
+    if found != "ok" {
+        return Err(StoreError::Unfit(format!("the memory is damaged: {found}")));
+    }
+    settle(&unfinished.0, to).map_err(|error| unopened(to, error))
 }
 
-/// Puts a backup in the place of the memory at `path`, which is kept aside. Answers what it holds, and where the former one
-/// is.
+/// Puts a backup in the place of the memory at `path`, which is kept aside; one of an earlier version is upgraded. Answers
+/// what it holds, and where the former one is.
 ///
 /// # Errors
 /// The service runs, the backup is damaged or is not what its own record makes, or a file cannot be written. The former
@@ -207,6 +217,7 @@ pub fn restore(path: &Path, from: &Path) -> Result<(Held, Option<PathBuf>), Stor
     }
     let unfinished = Scratch::beside(path, "restored");
     fs::copy(from, &unfinished.0).map_err(|error| unopened(path, error))?;
+    upgrade::upgrade_copy(&unfinished.0).map_err(|error| unopened(from, error))?;
     let checked = check::check(&unfinished.0)?;
     if let Some(first) = checked.differences.first() {
         return Err(StoreError::Unfit(format!(

