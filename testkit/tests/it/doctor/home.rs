@@ -10,10 +10,7 @@ use std::{
 use testkit::{ollama::Model, sshd::Sshd};
 
 use super::{Site, doctor};
-use crate::support::{
-    binaries::{Process, port},
-    until,
-};
+use crate::support::{binaries::Process, until};
 
 /// A program in the Claude CLI's place that answers as it does.
 fn claude_cli(folder: &Path, logged_in: bool) -> PathBuf {
