@@ -20,9 +20,9 @@ if ! have zizmor || ! have check-jsonschema; then
     # shellcheck disable=SC2086  # a list of words
     python3 -m venv "$TOOLS/python" && "$TOOLS/python/bin/pip" install --quiet $PYTHON_TOOLS
 fi
-say "== dependencies"
-# The stand-ins are never shipped, but they are run.
-cargo deny --workspace check
 say "== workflows"
 check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 zizmor --offline .github
+say "== dependencies"
+# The stand-ins are never shipped, but they are run.
+cargo deny --workspace check

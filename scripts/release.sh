@@ -123,6 +123,7 @@ prove() { # CRATE
     if LC_ALL=C grep -q -a -F "$place" "$place/one.program"; then
         fail "$place/one.program names the folder that it was built in"
     fi
+    "$place/one.program" --version
     say "equal: $crate, $(wc -c <"$place/one.program") bytes, built twice from $(git -C "$ROOT" rev-parse --short=12 HEAD)"
     rm -rf "$place"
 }

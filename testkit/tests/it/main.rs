@@ -28,8 +28,12 @@ mod missed;
 mod observability;
 mod proxies;
 mod reviewers;
+mod rotation;
+#[allow(unreachable_pub, reason = "a test has no outside")]
+mod secrets;
 #[cfg(target_os = "linux")]
 mod services;
 mod tidy;
 mod tunnel;
+mod version;
 mod workflows;
