@@ -15,8 +15,8 @@ mod crash;
 mod deploy;
 #[cfg(target_os = "linux")]
 mod disk;
-mod doctor;
 mod docs;
+mod doctor;
 mod embedding;
 mod install;
 #[allow(unreachable_pub, reason = "a test has no outside")]
