@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use shared::config::{Defaults, Loaded, RetentionArgs, ServiceArgs, plain_url};
+use shared::keys::Ring;
 use shared::signature::SigningKeys;
 use shared::version::VERSION;
 use url::Url;
@@ -59,8 +60,12 @@ pub struct Config {
     pub queue_url: String,
     /// How long what has ended stays in it.
     pub retention: RetentionArgs,
+    /// Folder of the service's data.
+    pub data_dir: PathBuf,
     /// Keys between our services.
     pub keys: SigningKeys,
+    /// Where it is noted what they are used for.
+    pub rings: Vec<Ring>,
     /// How to talk to GitHub.
     pub github: GithubSettings,
     /// How to talk to the memory.
@@ -145,11 +150,14 @@ impl Cli {
         self.check_urls()?;
         let ollama = || Ok(Arc::new(self.reviewer.ollama()?) as Arc<dyn Reviewer>);
         let (timeout, models) = (self.reviewer.timeout(), self.reviewer.paid_models());
+        let keys = self.service.signing_keys()?;
         Ok(Config {
             desk: self.budget.settings(timeout, &models, ollama, &self.service.data_dir)?,
             queue_url: self.service.queue_url(),
             retention: self.service.retention,
-            keys: self.service.signing_keys()?,
+            data_dir: self.service.data_dir.clone(),
+            rings: vec![self.service.signing_ring(&keys)],
+            keys,
             github: self.github.settings()?,
             memory: self.memory.settings()?,
             reviewers: self.reviewer.reviewers()?,

@@ -56,6 +56,7 @@ use inbox::outcomes::Followed;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use queue::{LaneStatus, Queue, Worker, WorkerOptions};
+use shared::keys::KeyBook;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -87,6 +88,7 @@ pub struct App {
     remembering: watch::Receiver<LaneStatus>,
     metrics: PrometheusHandle,
     server: shared::server::Limits,
+    book: KeyBook,
     stop: CancellationToken,
 }
 
@@ -107,19 +109,20 @@ impl App {
         let github = Github::new(&config.github);
         let github = github.context("cannot set up the client for GITHUB_API_URL; without CA certificates, on Debian: apt-get install ca-certificates")?;
         let poster = github.poster();
-        let memory = Memory::new(config.memory, config.keys.clone())?;
+        let book = KeyBook::open(&config.data_dir, config.rings);
+        let memory = Memory::new(config.memory, config.keys.clone())?.noting(book.clone());
         let reviewers = Arc::new(config.reviewers);
         let desk = Arc::new(open_desk(config.desk, Arc::clone(&reviewers), redact::redact)?);
         let remember = Arc::new(Remember(memory.clone()));
         let remembering = Worker::new(queue.clone(), remember::LANE, remember, remember_options());
-        let marker = Marker::new(&config.keys);
+        let marker = Marker::new(&config.keys).noting(book.clone());
         let review = Review::new(queue.clone(), github, memory, Arc::clone(&desk), marker, config.review)
             .with_handoff(Handoff::new(&config.github)?);
         let reviewing =
             Worker::new(queue.clone(), receive::LANE, Arc::new(review), review_options(config.review));
         let app = Self {
             queue,
-            auth: Auth::signed(NAME, config.keys),
+            auth: Auth::signed(NAME, config.keys).noting(book.clone()),
             followed: Followed::default(),
             reviewers,
             desk,
@@ -128,6 +131,7 @@ impl App {
             remembering: remembering.status(),
             metrics: shared::telemetry::metrics()?,
             server: config.server,
+            book,
             stop: CancellationToken::new(),
         };
         Ok(Service { app, reviewing, remembering })
@@ -141,11 +145,12 @@ impl Service {
         app.stop = shutdown.clone();
         // so that `/health` knows soon
         app.reviewers.refresh();
+        let book = tokio::spawn(app.book.clone().keep(shutdown.clone()));
         let workers = [reviewing, remembering].map(|worker| tokio::spawn(worker.run(shutdown.clone())));
         shared::server::serve(listener, routes::routes(&app), app.server, shutdown).await;
-        for worker in workers {
-            if let Err(error) = worker.await {
-                tracing::error!(%error, "a worker did not end in order");
+        for task in workers.into_iter().chain([book]) {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a background task did not end in order");
             }
         }
     }

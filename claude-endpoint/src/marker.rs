@@ -1,4 +1,5 @@
-//! The hidden, authenticated marker by which our own reviews are found again. Pure.
+//! The hidden, authenticated marker by which our own reviews are found again. Pure, but that it is noted which key
+//! proved one: a key that still does must not go.
 //!
 //! Anybody can write a comment that *looks* like ours; only the holder of `RELAY_SIGNING_KEY` can make
 //! the HMAC in it, and it is bound to the repository, the subject and the commit, so a copied marker
@@ -7,7 +8,9 @@
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
-use shared::signature::SigningKeys;
+use shared::config::SIGNING_KEY;
+use shared::keys::KeyBook;
+use shared::signature::{KeyId, SigningKeys};
 
 pub(crate) const START: &str = "<!-- ai-relay v1 ";
 const END: &str = " -->";
@@ -15,7 +18,8 @@ const END: &str = " -->";
 /// Makes and recognises markers. The first key makes them, every key is believed.
 #[derive(Debug, Clone)]
 pub struct Marker {
-    keys: Vec<SecretSlice<u8>>,
+    keys: SigningKeys,
+    book: KeyBook,
 }
 
 /// What a marker is bound to.
@@ -48,19 +52,28 @@ impl Mark {
 }
 
 impl Marker {
-    /// Keys of their own, derived from the signing keys.
+    /// Markers by keys that are made of the signing keys.
     pub fn new(keys: &SigningKeys) -> Self {
-        Self { keys: keys.derive("review-marker/v1") }
+        Self { keys: keys.clone(), book: KeyBook::default() }
+    }
+
+    /// Notes in `book` which key proved a marker.
+    #[must_use]
+    pub fn noting(self, book: KeyBook) -> Self {
+        Self { book, ..self }
+    }
+
+    /// Keys of their own, so that a marker tells nothing about those that sign.
+    fn keys(&self) -> Vec<(KeyId, SecretSlice<u8>)> {
+        self.keys.derive("review-marker/v1")
     }
 
     /// The marker for the end of a posted body. `note` is of base64's letters, and `:`, `~` or `-`.
     pub fn make(&self, bond: Bond<'_>, delivery: &str, note: &str) -> String {
         let delivery = plain(delivery);
-        let mac = self
-            .keys
-            .first()
-            .map(|key| hex::encode(code(key, bond, &delivery, note).finalize().into_bytes()))
-            .unwrap_or_default();
+        let keys = self.keys();
+        let code = keys.first().map(|(_, key)| code(key, bond, &delivery, note).finalize().into_bytes());
+        let mac = code.map(hex::encode).unwrap_or_default();
         let note = if note.is_empty() { String::new() } else { format!(" note={note}") };
         format!("{START}delivery={delivery} head={}{note} mac={mac}{END}", bond.head)
     }
@@ -99,8 +112,10 @@ impl Marker {
         let note = value("note").unwrap_or_default();
         let bond = Bond { repository, subject, head };
         // verify_slice compares in constant time
-        let is_ours = self.keys.iter().any(|key| code(key, bond, delivery, note).verify_slice(&mac).is_ok());
-        is_ours.then(|| Mark { head: head.to_owned(), delivery: delivery.to_owned(), note: note.to_owned() })
+        let proves = |key: &SecretSlice<u8>| code(key, bond, delivery, note).verify_slice(&mac).is_ok();
+        let (key, _) = self.keys().into_iter().find(|(_, key)| proves(key))?;
+        self.book.used(SIGNING_KEY, key, "markers of reviews", repository);
+        Some(Mark { head: head.to_owned(), delivery: delivery.to_owned(), note: note.to_owned() })
     }
 }
 

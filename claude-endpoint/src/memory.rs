@@ -6,7 +6,9 @@ use bytes::{Bytes, BytesMut};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use shared::client::{self, Answer, SignedClient};
-use shared::error::chain;
+use shared::config::SIGNING_KEY;
+use shared::error::{chain, hide};
+use shared::keys::KeyBook;
 use shared::memory::{Briefing, BriefingLine, Hit, SearchResponse, Update};
 use shared::signature::SigningKeys;
 use thiserror::Error;
@@ -38,11 +40,11 @@ pub enum MemoryError {
 }
 
 impl MemoryError {
-    /// Whether the same request would be refused again.
+    /// Whether the same request would be refused again. A token may be valid here before it is there, when it is replaced.
     pub fn is_final(&self) -> bool {
         match self {
             Self::Unavailable(_) => false,
-            Self::Refused(status, _) => (400..500).contains(status) && !matches!(status, 408 | 429),
+            Self::Refused(status, _) => (400..500).contains(status) && !matches!(status, 401 | 408 | 429),
             Self::Unreadable(_) => true,
         }
     }
@@ -69,6 +71,15 @@ impl Memory {
             Some(token) => Door::Bearer { http: client::http(Some(TIMEOUT))?, base, token },
             None => Door::Signed(SignedClient::new(SERVICE, base, keys, TIMEOUT)?),
         }))
+    }
+
+    /// Notes in `book` which key the memory's answers are signed with.
+    #[must_use]
+    pub fn noting(self, book: KeyBook) -> Self {
+        Self(match self.0 {
+            Door::Signed(client) => Door::Signed(client.noting(book, SIGNING_KEY)),
+            bearer @ Door::Bearer { .. } => bearer,
+        })
     }
 
     /// What is known about `query` in a repository, best first.
@@ -123,7 +134,7 @@ impl Memory {
             Door::Bearer { http, base, token } => {
                 let request =
                     http.post(address(base, "/memory-update")).header("content-type", "application/json");
-                plain(request.bearer_auth(token.expose_secret()).body(body)).await?
+                plain(request.body(body), token).await?
             }
         };
         successful(answer).map(drop)
@@ -153,8 +164,7 @@ impl Memory {
         if known.repository != repository {
             return Ok(false);
         }
-        let request = http.delete(address(base, &path)).bearer_auth(token.expose_secret());
-        successful(plain(request).await?).map(|_| true)
+        successful(plain(http.delete(address(base, &path)), token).await?).map(|_| true)
     }
 
     /// Whether it answers what only those may ask whom it lets in.
@@ -173,9 +183,7 @@ impl Memory {
     async fn get(&self, path: &str) -> Result<Answer, MemoryError> {
         match &self.0 {
             Door::Signed(client) => client.get(path, None).await.map_err(|error| unreachable_error(&error)),
-            Door::Bearer { http, base, token } => {
-                plain(http.get(address(base, path)).bearer_auth(token.expose_secret())).await
-            }
+            Door::Bearer { http, base, token } => plain(http.get(address(base, path)), token).await,
         }
     }
 }
@@ -202,9 +210,10 @@ fn successful(answer: Answer) -> Result<Bytes, MemoryError> {
     }
 }
 
-async fn plain(request: reqwest::RequestBuilder) -> Result<Answer, MemoryError> {
+async fn plain(request: reqwest::RequestBuilder, token: &SecretString) -> Result<Answer, MemoryError> {
     let unavailable = |error: reqwest::Error| MemoryError::Unavailable(chain(&error.without_url()));
-    let mut response = request.headers(client::trace_headers()).send().await.map_err(unavailable)?;
+    let request = request.bearer_auth(token.expose_secret()).headers(client::trace_headers());
+    let mut response = request.send().await.map_err(unavailable)?;
     let (status, retry_after) = (response.status().as_u16(), client::retry_after(response.headers()));
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
@@ -213,7 +222,12 @@ async fn plain(request: reqwest::RequestBuilder) -> Result<Answer, MemoryError> 
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, body: body.freeze(), retry_after })
+    let answer = Answer { status, body: body.freeze(), retry_after };
+    Ok(if answer.is_success() {
+        answer
+    } else {
+        Answer { body: hide(answer.body, token.expose_secret()), ..answer }
+    })
 }
 
 #[cfg(test)]

@@ -5,19 +5,20 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, request::Parts};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
-use secrecy::SecretString;
 use shared::{
+    config::SIGNING_KEY,
     error::ApiError,
+    keys::{self, KeyBook},
     server::{BodyMemory, bearer, read_body},
-    signature::{self, Headers, SignatureError, SigningKeys, TOLERANCE_SECONDS},
+    signature::{self, Headers, KeyId, SignatureError, SigningKeys, TOLERANCE_SECONDS, Tokens},
 };
 
 /// The largest signed body: GitHub's 25 MiB and the envelope around it.
@@ -28,6 +29,9 @@ const MEBIBYTES_FOR_BODIES: u32 = 256;
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 /// How long a signed body may take to arrive, through a tunnel on a slow line.
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The setting of the bearer tokens.
+pub const MEMORY_TOKEN: &str = "MEMORY_TOKEN";
 
 /// Who called; found among a request's extensions behind [`guard`] and [`admit`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,9 +50,10 @@ pub enum Caller {
 pub struct Auth {
     service: &'static str,
     keys: Arc<SigningKeys>,
-    token: Option<Arc<SecretString>>,
+    tokens: Option<Tokens>,
     hint: &'static str,
     memory: BodyMemory,
+    book: KeyBook,
 }
 
 impl Auth {
@@ -62,20 +67,28 @@ impl Auth {
         )
     }
 
-    /// Signatures, or the token of the variable that `hint` names.
+    /// Signatures, or a token of the variable that `hint` names.
     pub fn signed_or_bearer(
         service: &'static str,
         keys: SigningKeys,
-        token: Option<SecretString>,
+        tokens: Option<Tokens>,
         hint: &'static str,
     ) -> Self {
         Self {
             service,
             keys: Arc::new(keys),
-            token: token.map(Arc::new),
+            tokens,
             hint,
             memory: BodyMemory::new(MEBIBYTES_FOR_BODIES),
+            book: KeyBook::default(),
         }
+    }
+
+    /// Notes in `book` which key a caller has.
+    #[must_use]
+    pub fn noting(mut self, book: KeyBook) -> Self {
+        self.book = book;
+        self
     }
 
     /// The caller, and the body if it had to be read to find out.
@@ -86,6 +99,7 @@ impl Auth {
             let body = read_body(body, LARGEST_SIGNED, BODY_DEADLINE, &self.memory).await?;
             let verified = self.keys.verify(&headers, Timestamp::now().as_second(), body.bytes);
             let body = verified.map_err(|why| self.refused(why))?;
+            self.note(SIGNING_KEY, body.key(), &parts);
             if signature::is_bound_elsewhere(
                 &headers.id,
                 parts.method.as_str(),
@@ -99,10 +113,18 @@ impl Auth {
                 Request::from_parts(parts, Body::from(body.into_bytes())),
             ));
         }
-        match (&self.token, bearer(request.headers())) {
-            (Some(token), Some(sent)) if signature::same(token, sent) => Ok((Caller::Bearer, request)),
-            _ => Err(ApiError::unauthorized(self.hint)),
-        }
+        let sent = bearer(request.headers());
+        let Some(key) = self.tokens.as_ref().zip(sent).and_then(|(tokens, sent)| tokens.find(sent)) else {
+            return Err(ApiError::unauthorized(self.hint));
+        };
+        let (parts, body) = request.into_parts();
+        self.note(MEMORY_TOKEN, key, &parts);
+        Ok((Caller::Bearer, Request::from_parts(parts, body)))
+    }
+
+    fn note(&self, setting: &str, key: KeyId, parts: &Parts) {
+        let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        self.book.used(setting, key, &format!("{} {path}", parts.method), &keys::caller(&parts.headers));
     }
 
     fn refused(&self, why: SignatureError) -> ApiError {

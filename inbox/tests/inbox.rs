@@ -20,7 +20,7 @@ use shared::{
     client::{CallError, SignedClient},
     outcome::{Feed, FeedQuery},
     server::{Limits, serve},
-    signature::SigningKeys,
+    signature::{SigningKeys, Tokens},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -65,7 +65,7 @@ async fn start() -> Endpoint {
     let auth = Auth::signed_or_bearer(
         "test-endpoint",
         keys(KEY),
-        Some("a-bearer-token".into()),
+        Some(Tokens::parse(&"a-long-bearer-token".into()).unwrap()),
         "sign it, or send the token",
     );
     let router = Router::new()
@@ -119,7 +119,7 @@ async fn strangers_are_refused_and_their_answers_not_believed() {
     assert_eq!(http.post(&url).body(envelope("d1")).send().await.unwrap().status(), 401);
     assert_eq!(status("wrong").await, 401);
     assert!(endpoint.queue.find("d1").await.unwrap().is_none());
-    assert_eq!(status("a-bearer-token").await, 202);
+    assert_eq!(status("a-long-bearer-token").await, 202);
 }
 
 #[tokio::test]

@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, ValueEnum};
+use inbox::auth::MEMORY_TOKEN;
 use secrecy::SecretString;
-use shared::config::{Defaults, Loaded, RetentionArgs, ServiceArgs, secret};
+use shared::config::{Defaults, Loaded, RetentionArgs, ServiceArgs, again, secret};
+use shared::keys::Ring;
 use shared::service::Verb;
-use shared::signature::SigningKeys;
+use shared::signature::{SigningKeys, Tokens};
 use shared::version::VERSION;
 use url::Url;
 
@@ -39,7 +41,7 @@ pub struct Cli {
 
 #[derive(Debug, Clone, Args)]
 struct OwnArgs {
-    /// Bearer token of local agents; without it only signed requests are taken
+    /// Bearer token(s) of local agents; each is valid, the first is sent. Without one only signed requests are taken
     #[arg(long, env = "MEMORY_TOKEN", hide = true, hide_env_values = true)]
     memory_token: Option<SecretString>,
     /// File with MEMORY_TOKEN
@@ -108,7 +110,7 @@ pub enum ProxyAuth {
 }
 
 /// What the service is built from.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Config {
     /// Folder of the memory.
     pub data_dir: PathBuf,
@@ -120,8 +122,10 @@ pub struct Config {
     pub retention: RetentionArgs,
     /// Keys between our services.
     pub keys: SigningKeys,
-    /// Bearer token of local agents.
-    pub token: Option<SecretString>,
+    /// Bearer tokens of local agents.
+    pub token: Option<Tokens>,
+    /// Where it is noted what keys are used for.
+    pub rings: Vec<Ring>,
     /// Names, besides those of loopback, by which programs may call `/mcp`.
     pub mcp_allowed_hosts: Vec<String>,
     /// Where Ollama listens.
@@ -161,12 +165,23 @@ impl Cli {
         self.service.data_dir.join(MEMORY)
     }
 
-    /// The bearer token of local agents.
+    /// The bearer tokens of local agents.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub fn token(&self) -> anyhow::Result<Option<SecretString>> {
-        secret("MEMORY_TOKEN", self.own.memory_token.as_ref(), self.own.memory_token_file.as_deref())
+    /// They cannot be read, or one is too short.
+    pub fn tokens(&self) -> anyhow::Result<Option<Tokens>> {
+        let file = self.own.memory_token_file.as_deref();
+        let list = secret(MEMORY_TOKEN, self.own.memory_token.as_ref(), file)?;
+        list.map(|list| Tokens::parse(&list)).transpose().context("MEMORY_TOKEN cannot be used")
+    }
+
+    fn rings(&self, keys: &SigningKeys, tokens: Option<&Tokens>) -> Vec<Ring> {
+        let parse = |list: &SecretString| Tokens::parse(list).map(|tokens| tokens.keys().clone());
+        let ring = |tokens: &Tokens| {
+            let file = self.own.memory_token_file.as_deref();
+            Ring::new(MEMORY_TOKEN, tokens.keys()).read_by(again(MEMORY_TOKEN, file, parse))
+        };
+        [self.service.signing_ring(keys)].into_iter().chain(tokens.map(ring)).collect()
     }
 
     /// The file that the token comes from, if it does.
@@ -194,14 +209,7 @@ impl Cli {
             "OLLAMA_URL must be like http://127.0.0.1:11434: Ollama speaks plain HTTP and knows no password"
         );
         ensure!(own.ollama_proxy_concurrency > 0, "OLLAMA_PROXY_CONCURRENCY must be at least 1");
-        let token = self.token()?;
-        if let Some(token) = &token {
-            let length = secrecy::ExposeSecret::expose_secret(token).chars().count();
-            ensure!(
-                length >= 16,
-                "MEMORY_TOKEN is shorter than 16 characters: make one with `openssl rand -hex 32`"
-            );
-        }
+        let (keys, token) = (service.signing_keys()?, self.tokens()?);
         let proxy = own.proxy_limits();
         // What the proxy streams may stand still for as long as the proxy allows.
         let server = shared::server::Limits { write_stall: proxy.idle, ..service.limits() };
@@ -210,7 +218,8 @@ impl Cli {
             queue_url: service.queue_url(),
             most_open: inbox::MOST_OPEN,
             retention: service.retention,
-            keys: service.signing_keys()?,
+            rings: self.rings(&keys, token.as_ref()),
+            keys,
             token,
             mcp_allowed_hosts: hosts(&own.mcp_allowed_hosts)?,
             ollama_url: own.ollama_url.clone(),

@@ -47,8 +47,8 @@ use inbox::auth::Auth;
 use inbox::outcomes::Followed;
 use metrics_exporter_prometheus::PrometheusHandle;
 use queue::{LaneStatus, Queue, Worker, WorkerOptions};
-use secrecy::SecretString;
-use shared::signature::SigningKeys;
+use shared::keys::KeyBook;
+use shared::signature::{SigningKeys, Tokens};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -75,6 +75,7 @@ pub struct App {
     chat: Option<Chat>,
     retention: memory::Retention,
     limits: shared::server::Limits,
+    book: KeyBook,
 }
 
 /// What the routes work with. Cheap to clone.
@@ -114,7 +115,9 @@ impl App {
         let [embedder, refiner] = [(); 2].map(|()| watch::Sender::new(embedder::Status::default()));
         let chat =
             (config.refine == Refine::Auto).then(|| Chat::new(ollama.clone(), config.chat_model.clone()));
-        let mcp = Mcp::new(memory.clone(), queue.clone(), config.token.clone(), &config.mcp_allowed_hosts);
+        let book = KeyBook::open(&config.data_dir, config.rings);
+        let mcp = Mcp::new(memory.clone(), queue.clone(), config.token.clone(), &config.mcp_allowed_hosts)
+            .noting(book.clone());
         let proxy = Proxy::new(&config.ollama_url, config.proxy).with_memory(Arc::new(memory.clone()));
         let service = Service {
             memory,
@@ -122,7 +125,7 @@ impl App {
             chat_model: config.chat_model,
             queue,
             most_open: config.most_open,
-            auth: auth(config.keys, config.token),
+            auth: auth(config.keys, config.token).noting(book.clone()),
             followed: Followed::default(),
             proxy: Arc::new(proxy),
             proxy_auth: config.proxy_auth,
@@ -141,6 +144,7 @@ impl App {
             chat,
             retention: config.memory_retention,
             limits: config.server,
+            book,
         })
     }
 
@@ -153,9 +157,10 @@ impl App {
         let backlog = Arc::new(memory.clone());
         let refiner = refine::run(backlog, self.chat, Pace::default(), self.refiner, stop.clone());
         let refiner = tokio::spawn(refiner);
+        let book = tokio::spawn(self.book.keep(stop.clone()));
         let embedder = tokio::spawn(embedder::run(memory, ollama, self.embedder, stop.clone()));
         shared::server::serve(listener, routes::routes(&self.service), self.limits, stop).await;
-        for ended in [worker.await, embedder.await, refiner.await, sweeper.await] {
+        for ended in [worker.await, embedder.await, refiner.await, sweeper.await, book.await] {
             if let Err(error) = ended {
                 tracing::error!(%error, "a background task did not end in order");
             }
@@ -163,13 +168,13 @@ impl App {
     }
 }
 
-fn auth(keys: SigningKeys, token: Option<SecretString>) -> Auth {
-    let hint = if token.is_some() {
+fn auth(keys: SigningKeys, tokens: Option<Tokens>) -> Auth {
+    let hint = if tokens.is_some() {
         "send `Authorization: Bearer $MEMORY_TOKEN`, or sign the request with RELAY_SIGNING_KEY"
     } else {
         "sign the request with RELAY_SIGNING_KEY, or set MEMORY_TOKEN on the ollama-endpoint and send it as a bearer token"
     };
-    Auth::signed_or_bearer(SERVICE, keys, token, hint)
+    Auth::signed_or_bearer(SERVICE, keys, tokens, hint)
 }
 
 #[cfg(test)]

@@ -26,16 +26,17 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use inbox::auth::MEMORY_TOKEN;
 use queue::Queue;
 use rmcp::model::ClientJsonRpcMessage;
 use rmcp::transport::StreamableHttpService;
 use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use shared::error::ApiError;
+use shared::keys::{self, KeyBook};
 use shared::server::{BodyMemory, bearer, read_body};
-use shared::signature;
+use shared::signature::Tokens;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -70,21 +71,22 @@ struct Refusal(String);
 #[derive(Clone)]
 pub(crate) struct Mcp {
     service: StreamableHttpService<Server, NeverSessionManager>,
-    token: Option<Arc<SecretString>>,
+    tokens: Option<Tokens>,
+    book: KeyBook,
     turns: Arc<Semaphore>,
     bodies: BodyMemory,
 }
 
 impl std::fmt::Debug for Mcp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mcp").field("open", &self.token.is_some()).finish_non_exhaustive()
+        f.debug_struct("Mcp").field("open", &self.tokens.is_some()).finish_non_exhaustive()
     }
 }
 
 impl Mcp {
-    /// Tools that work with `memory` and put updates into `queue`, for callers with `token` that call this machine by a
-    /// loopback name or one of `hosts`.
-    pub(crate) fn new(memory: Memory, queue: Queue, token: Option<SecretString>, hosts: &[String]) -> Self {
+    /// Tools that work with `memory` and put updates into `queue`, for callers with one of `tokens` that call this machine
+    /// by a loopback name or one of `hosts`.
+    pub(crate) fn new(memory: Memory, queue: Queue, tokens: Option<Tokens>, hosts: &[String]) -> Self {
         let server = Server::new(Calls::new(memory, queue));
         let hosts: Vec<&str> = LOOPBACK.into_iter().chain(hosts.iter().map(String::as_str)).collect();
         let origins =
@@ -97,18 +99,25 @@ impl Mcp {
             .with_allowed_hosts(hosts);
         Self {
             service: StreamableHttpService::new(move || Ok(server.clone()), Arc::default(), config),
-            token: token.map(Arc::new),
+            tokens,
+            book: KeyBook::default(),
             turns: Arc::new(Semaphore::new(CALLS)),
             bodies: BodyMemory::new(MEBIBYTES),
         }
     }
 
+    /// Notes in `book` which token a caller has.
+    pub(crate) fn noting(self, book: KeyBook) -> Self {
+        Self { book, ..self }
+    }
+
     fn admit(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let Some(token) = &self.token else {
+        let Some(tokens) = &self.tokens else {
             let message = "set MEMORY_TOKEN on the ollama-endpoint and send it as `Authorization: Bearer …`; without it /mcp is closed";
             return Err(ApiError::new(StatusCode::FORBIDDEN, "token_required", message));
         };
-        if bearer(headers).is_some_and(|sent| signature::same(token, sent)) {
+        if let Some(key) = bearer(headers).and_then(|sent| tokens.find(sent)) {
+            self.book.used(MEMORY_TOKEN, key, "/mcp", &keys::caller(headers));
             return Ok(());
         }
         let message = "send `Authorization: Bearer $MEMORY_TOKEN`, as it is set on the ollama-endpoint; /mcp takes no signature";

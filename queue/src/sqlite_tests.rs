@@ -128,3 +128,27 @@ async fn a_url_of_another_kind_is_named() {
     let error = crate::open("postgres://secret@host/db", Options::default()).await.unwrap_err().to_string();
     assert!(error.contains("postgres") && !error.contains("secret"), "{error}");
 }
+
+#[tokio::test]
+async fn a_look_from_outside_disturbs_nobody_and_finds_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, path) =
+        (format!("sqlite://{}/queue.db", folder.path().display()), folder.path().join("queue.db"));
+    let look = async || crate::examine(&url, Duration::from_secs(60)).await;
+    assert_eq!(look().await.unwrap(), None);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it makes nothing");
+    let queue = filled(&url, 3).await;
+    let examined = look().await.unwrap().unwrap();
+    assert!(examined.looked_through && examined.is_current);
+    assert_eq!((examined.lanes[0].pending, examined.usage.unwrap().open_jobs), (3, 3));
+    queue.put(conformance::delivery("later", "a", "k")).await.unwrap();
+    let hurried = crate::examine(&url, Duration::ZERO).await.unwrap().unwrap();
+    assert!(hurried.is_current);
+    queue.wind_down().await.unwrap();
+    drop(queue);
+    closed(&path).await;
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096..].fill(0xA5);
+    std::fs::write(&path, bytes).unwrap();
+    assert!(matches!(look().await.unwrap_err(), Error::Damaged(_)));
+}

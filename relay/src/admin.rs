@@ -14,13 +14,15 @@ use serde_json::json;
 use shared::{
     error::ApiError,
     event::{Envelope, Subject, VERSION},
+    keys::{KeyReport, caller},
     server::bearer,
-    signature::same,
     trace::TraceParent,
 };
 
 use crate::{
-    App, limits, receive,
+    App,
+    config::ADMIN_TOKEN,
+    limits, receive,
     targets::TEST_EVENT,
     view::{self, DeliveryView},
 };
@@ -30,11 +32,12 @@ pub const MOST: usize = 500;
 
 /// Middleware: only who has the admin token passes.
 pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    let Some(token) = &app.config.admin_token else {
+    let Some(tokens) = &app.config.admin_tokens else {
         let message = "the admin routes are closed: set RELAY_ADMIN_TOKEN and restart the relay";
         return ApiError::new(StatusCode::FORBIDDEN, "admin_closed", message).into_response();
     };
-    if bearer(request.headers()).is_some_and(|sent| same(token, sent)) {
+    if let Some(key) = bearer(request.headers()).and_then(|sent| tokens.find(sent)) {
+        app.book.used(ADMIN_TOKEN, key, "admin routes", &caller(request.headers()));
         limits::proven(request.extensions());
         return next.run(request).await;
     }
@@ -141,6 +144,11 @@ pub async fn discard(
     }
     tracing::info!(delivery = id, target_name = target, jobs, "discarded by an operator");
     Ok(Json(json!({"status": "discarded", "delivery": id, "jobs": jobs})).into_response())
+}
+
+/// `GET /api/keys`: what each key of the relay was last used for.
+pub async fn keys(State(app): State<App>) -> Json<KeyReport> {
+    Json(app.book.report())
 }
 
 /// `POST /test-webhook`: an event of our own that goes the whole way and changes nothing at its end.

@@ -2,12 +2,13 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Parser};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use shared::{
-    config::{self, Defaults, Loaded, ServiceArgs, required, secret},
-    signature::GithubSecrets,
+    config::{self, Defaults, Loaded, ServiceArgs, again, required, secret},
+    keys::Ring,
+    signature::{GithubSecrets, Tokens},
     version::VERSION,
 };
 use url::Url;
@@ -24,8 +25,10 @@ pub use targets::{Kind, Target};
 
 use crate::{cli::Command, targets::Rules};
 
-/// The shortest admin token that is accepted.
-const SHORTEST_TOKEN: usize = 16;
+/// The setting of GitHub's secrets.
+pub const WEBHOOK_SECRET: &str = "GITHUB_WEBHOOK_SECRET";
+/// The setting of the admin routes' tokens.
+pub const ADMIN_TOKEN: &str = "RELAY_ADMIN_TOKEN";
 
 const DEFAULTS: Defaults = Defaults {
     values: &[("port", "4200"), ("listen", "0.0.0.0"), ("data_dir", "./data/relay")],
@@ -56,7 +59,7 @@ pub struct RelayArgs {
     /// File with GITHUB_WEBHOOK_SECRET
     #[arg(long, env = "GITHUB_WEBHOOK_SECRET_FILE", value_name = "FILE")]
     pub github_webhook_secret_file: Option<PathBuf>,
-    /// Token of the admin routes; without one they are closed
+    /// Token(s) of the admin routes; each is valid, the first is sent. Without one they are closed
     #[arg(long, env = "RELAY_ADMIN_TOKEN", hide = true, hide_env_values = true)]
     pub relay_admin_token: Option<SecretString>,
     /// File with RELAY_ADMIN_TOKEN
@@ -96,7 +99,9 @@ pub struct Config {
     /// GitHub's.
     pub webhook_secrets: GithubSecrets,
     /// For the admin routes.
-    pub admin_token: Option<SecretString>,
+    pub admin_tokens: Option<Tokens>,
+    /// Where it is noted what keys are used for.
+    pub rings: Vec<Ring>,
     /// Where events go.
     pub rules: Rules,
     /// Who takes them.
@@ -120,7 +125,7 @@ impl Config {
     /// A secret is missing or weak, or a rule or a target is wrong; the text says what to do.
     pub fn new(args: RelayArgs, tables: &toml::Table) -> anyhow::Result<Self> {
         let webhook = required(
-            "GITHUB_WEBHOOK_SECRET",
+            WEBHOOK_SECRET,
             args.github_webhook_secret.as_ref(),
             args.github_webhook_secret_file.as_deref(),
         )?;
@@ -129,10 +134,16 @@ impl Config {
         let (extra, subscriptions) = targets::extra(tables)?;
         targets.extend(extra);
         let routes: toml::Table = tables.clone().into_iter().filter(|(name, _)| name == "routes").collect();
+        let webhook_secrets =
+            GithubSecrets::parse(&webhook).context("GITHUB_WEBHOOK_SECRET cannot be used")?;
+        let admin_tokens = admin_tokens(&args)?;
+        let mut rings = rings(&args, &webhook_secrets, admin_tokens.as_ref());
+        rings.push(args.service.signing_ring(&ours));
+        rings.extend(targets.iter().filter_map(Target::ring));
         Ok(Self {
-            webhook_secrets: GithubSecrets::parse(&webhook)
-                .context("GITHUB_WEBHOOK_SECRET cannot be used")?,
-            admin_token: admin_token(&args)?,
+            webhook_secrets,
+            admin_tokens,
+            rings,
             rules: Rules::new(&routes.to_string(), subscriptions)?,
             targets,
             missed: args.missed.check()?,
@@ -141,19 +152,26 @@ impl Config {
     }
 }
 
-/// The token of the admin routes.
+/// The tokens of the admin routes.
 ///
 /// # Errors
-/// Its file cannot be read, or it is too short.
-pub fn admin_token(args: &RelayArgs) -> anyhow::Result<Option<SecretString>> {
+/// Their file cannot be read, or one is too short.
+pub fn admin_tokens(args: &RelayArgs) -> anyhow::Result<Option<Tokens>> {
     let file = args.relay_admin_token_file.as_deref();
-    let token = secret("RELAY_ADMIN_TOKEN", args.relay_admin_token.as_ref(), file)?;
-    if token.as_ref().is_some_and(|token| token.expose_secret().len() < SHORTEST_TOKEN) {
-        bail!(
-            "RELAY_ADMIN_TOKEN is shorter than {SHORTEST_TOKEN} characters: make one with `openssl rand -hex 32`"
-        );
-    }
-    Ok(token)
+    let list = secret(ADMIN_TOKEN, args.relay_admin_token.as_ref(), file)?;
+    list.map(|list| Tokens::parse(&list)).transpose().context("RELAY_ADMIN_TOKEN cannot be used")
+}
+
+fn rings(args: &RelayArgs, secrets: &GithubSecrets, tokens: Option<&Tokens>) -> Vec<Ring> {
+    let parse = |list: &SecretString| GithubSecrets::parse(list).map(|secrets| secrets.keys().clone());
+    let file = args.github_webhook_secret_file.as_deref();
+    let webhook = Ring::new(WEBHOOK_SECRET, secrets.keys()).read_by(again(WEBHOOK_SECRET, file, parse));
+    let parse = |list: &SecretString| Tokens::parse(list).map(|tokens| tokens.keys().clone());
+    let admin = |tokens: &Tokens| {
+        let file = args.relay_admin_token_file.as_deref();
+        Ring::new(ADMIN_TOKEN, tokens.keys()).read_by(again(ADMIN_TOKEN, file, parse))
+    };
+    [webhook].into_iter().chain(tokens.map(admin)).collect()
 }
 
 impl RelayArgs {

@@ -73,6 +73,17 @@ pub enum Received<'a> {
     },
 }
 
+/// Which hook sent a webhook, as its page at GitHub is numbered.
+pub fn hook(headers: &HeaderMap) -> String {
+    let word = |name: &str| {
+        let text = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let is_word = (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if is_word { text.to_owned() } else { "?".to_owned() }
+    };
+    let of = ["x-github-hook-installation-target-type", "x-github-hook-installation-target-id"].map(word);
+    format!("hook {} of {} {}", word("x-github-hook-id"), of[0], of[1])
+}
+
 /// The encoding that the content type names.
 ///
 /// # Errors

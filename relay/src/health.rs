@@ -50,6 +50,9 @@ async fn report(app: &App) -> Report {
         }
         Err(error) => return report.with("store", unreadable(&error)),
     }
+    if let Some(check) = app.arrival.check() {
+        report = report.with("webhooks:tls", check);
+    }
     report = report.with("github:missed", missed_check(&app.missed.borrow()));
     let lanes = match app.queue.stats().await {
         Ok(lanes) => lanes,

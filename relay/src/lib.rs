@@ -5,6 +5,7 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 use anyhow::Context;
 use queue::{LaneStatus, Queue, Retention, Worker, WorkerOptions};
 use shared::{
+    keys::KeyBook,
     server::{BodyMemory, Limits, serve},
     telemetry,
 };
@@ -15,6 +16,7 @@ pub mod config;
 pub mod limits;
 pub mod routes;
 
+pub mod arrival;
 pub mod github;
 pub mod receive;
 pub mod targets;
@@ -36,6 +38,7 @@ pub mod table;
 pub mod health;
 pub mod metrics;
 
+use arrival::LastArrival;
 use config::{Config, Kind, RelayArgs};
 use dispatch::Dispatch;
 use missed::Missed;
@@ -73,6 +76,10 @@ pub struct Shared {
     pub missed: watch::Receiver<missed::State>,
     /// Room for readers of the live stream.
     pub streams: Streams,
+    /// What keys are used for.
+    pub book: KeyBook,
+    /// Whether webhooks come over TLS.
+    pub arrival: LastArrival,
 }
 
 /// How much may wait before webhooks are refused.
@@ -116,7 +123,7 @@ impl Relay {
     ///
     /// # Errors
     /// The queue cannot be opened, or TLS cannot be set up.
-    pub async fn build(config: Config) -> anyhow::Result<Self> {
+    pub async fn build(mut config: Config) -> anyhow::Result<Self> {
         let options = store_options(&config.args);
         let backlog = Backlog { jobs: options.most_open, bytes: options.most_open_bytes };
         let queue =
@@ -125,6 +132,8 @@ impl Relay {
                 queue::Error::Open { .. } => anyhow::Error::new(error).context(WHEN_CLOSED),
                 error => error.into(),
             })?;
+        let rings = std::mem::take(&mut config.rings);
+        let book = KeyBook::open(&config.args.service.data_dir, rings);
         let timeout = Duration::from_secs(config.args.dispatch.dispatch_timeout);
         // The handler's own limit is the client's, and that of its probe; the worker's only catches what they do not.
         let options = WorkerOptions {
@@ -135,7 +144,7 @@ impl Relay {
         };
         let (mut workers, mut followers, mut targets) = (Vec::new(), Vec::new(), Vec::new());
         for target in &config.targets {
-            let client = dispatch::client(target, timeout)?;
+            let client = dispatch::client(target, timeout)?.noting(book.clone(), target.key_name());
             let handler = Arc::new(Dispatch::new(target, client.clone()));
             let worker = Worker::new(queue.clone(), &target.name, handler, options);
             let tells = matches!(target.kind, Kind::Endpoint { .. });
@@ -151,8 +160,19 @@ impl Relay {
         let body_memory = BodyMemory::new(config.args.limits.max_body_memory);
         let limits = limits::Limits::new(&config.args.limits);
         let missed = Missed::new(queue.clone(), &config.missed)?;
-        let (state, streams) = (missed.state(), Streams::default());
-        let shared = Shared { config, queue, body_memory, limits, backlog, targets, missed: state, streams };
+        let (state, streams, arrival) = (missed.state(), Streams::default(), LastArrival::default());
+        let shared = Shared {
+            config,
+            queue,
+            body_memory,
+            limits,
+            backlog,
+            targets,
+            missed: state,
+            streams,
+            book,
+            arrival,
+        };
         Ok(Self { app: App(Arc::new(shared)), workers, followers, missed })
     }
 
@@ -189,6 +209,7 @@ impl Relay {
             tasks.spawn(follower.run(stop.clone()));
         }
         tasks.spawn(self.missed.run(stop.clone()));
+        tasks.spawn(self.app.book.clone().keep(stop.clone()));
         let queue = self.app.queue.clone();
         serve(listener, routes::public(self.app), limits, stop).await;
         tasks.close();

@@ -6,7 +6,7 @@ pub mod client;
 pub mod rate;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -127,6 +127,11 @@ impl Limits {
             per_second: Rate::new(args.rate_limit, 1),
             used: Mutex::new(Used { all: Bucket::default(), senders, refused: 0, told_at: None }),
         }
+    }
+
+    /// Whether this is a proxy whose headers are believed.
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.trusted.contains(peer)
     }
 
     /// A sender that sends too much takes nothing from the others: what is refused for its sake counts only there.

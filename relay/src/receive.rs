@@ -1,14 +1,17 @@
 //! body → verify → put → 202.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json,
     body::Body,
-    extract::State,
+    extract::{ConnectInfo, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode, request::Parts};
 use jiff::Timestamp;
 use queue::{Error, NewDelivery, Put, Replaces, Route};
 use serde_json::json;
@@ -22,6 +25,8 @@ use shared::{
 
 use crate::{
     App,
+    arrival::Arrival,
+    config::WEBHOOK_SECRET,
     github::{self, PayloadError, Received},
     limits, metrics,
     targets::{CLAUDE, Decision},
@@ -57,6 +62,8 @@ async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Res
     // What was read keeps its share of the memory until the event is stored.
     let (body, digest, _share) = verified(app, &parts.headers, body).await?;
     limits::proven(&parts.extensions);
+    note_arrival(app, &parts);
+    app.book.used(WEBHOOK_SECRET, body.key(), "webhooks", &github::hook(&parts.headers));
     metrics::webhook_body(body.as_ref().len());
     let meta = meta.map_err(refuse)?;
     match github::parse(meta, encoding, &body, Timestamp::now(), Some(trace.to_string())).map_err(refuse)? {
@@ -64,6 +71,14 @@ async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Res
             Ok(("pong", (StatusCode::OK, Json(json!({"status": "pong", "zen": zen}))).into_response()))
         }
         Received::Event { envelope, payload } => put(app, &envelope, &payload, digest).await,
+    }
+}
+
+/// A webhook that is one tells whether GitHub reaches us over TLS.
+fn note_arrival(app: &App, parts: &Parts) {
+    if let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() {
+        let forwarded = parts.headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+        app.arrival.note(Arrival::of(app.limits.is_proxy(peer.ip()), forwarded));
     }
 }
 

@@ -19,6 +19,7 @@ pub fn public(app: App) -> Router {
         .route("/api/deliveries/{id}", get(admin::show))
         .route("/api/deliveries/{id}/redeliver", post(admin::redeliver))
         .route("/api/deliveries/{id}/discard", post(admin::discard))
+        .route("/api/keys", get(admin::keys))
         .route("/api/stream", get(stream::stream))
         .layer(from_fn_with_state(app.clone(), admin::guard));
     Router::new()

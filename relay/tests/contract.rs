@@ -288,6 +288,48 @@ async fn health_tells_of_a_mac_that_is_away_and_stays_healthy() {
 }
 
 #[tokio::test]
+async fn health_tells_whether_webhooks_come_over_tls() {
+    let tls = async |flags: &[&str], scheme: &str| {
+        let relay = start(flags).await;
+        let webhook =
+            relay.webhook("pull_request", "d1", &pull_request(1)).header("x-forwarded-proto", scheme);
+        assert_eq!(webhook.send().await.unwrap().status(), 202);
+        let (_, report) = answer(relay.http.get(format!("{}/health", relay.url))).await;
+        report["checks"]["webhooks:tls"][0]["status"].clone()
+    };
+    assert_eq!(tls(&[], "https").await, "pass");
+    assert_eq!(tls(&[], "http").await, "warn");
+    assert_eq!(tls(&[], "").await, Value::Null);
+    assert_eq!(tls(&["--trusted-proxies", "none"], "https").await, "warn", "anybody can say so");
+}
+
+#[tokio::test]
+async fn the_keys_are_shown_by_what_they_were_used_for() {
+    let both = format!("a-new-admin-token-that-is-long,{TOKEN}");
+    let relay = start(&["--relay-admin-token", &both]).await;
+    let hook = [
+        ("x-github-hook-id", "7"),
+        ("x-github-hook-installation-target-type", "repository"),
+        ("x-github-hook-installation-target-id", "99"),
+    ];
+    let webhook = relay.webhook("pull_request", "d1", &pull_request(1));
+    let webhook = hook.iter().fold(webhook, |webhook, (name, value)| webhook.header(*name, *value));
+    assert_eq!(webhook.send().await.unwrap().status(), 202);
+    assert_eq!(error(relay.http.get(format!("{}/api/keys", relay.url))).await.0, 401);
+    let (_, report) = answer(relay.admin("GET", "/api/keys")).await;
+    let key = |setting: &str, position: u64| {
+        let keys = report["keys"].as_array().unwrap().iter();
+        keys.clone().find(|key| key["setting"] == setting && key["position"] == position).unwrap()["uses"]
+            .clone()
+    };
+    let [used, new, old] =
+        [key("GITHUB_WEBHOOK_SECRET", 1), key("RELAY_ADMIN_TOKEN", 1), key("RELAY_ADMIN_TOKEN", 2)];
+    assert_eq!((&used[0]["by"], &used[0]["times"]), (&json!("hook 7 of repository 99"), &json!(1)));
+    assert_eq!((&new, &old[0]["what"]), (&json!([]), &json!("admin routes")));
+    assert!(!report.to_string().contains(SECRET) && !report.to_string().contains(TOKEN));
+}
+
+#[tokio::test]
 async fn admin_routes_are_closed_without_a_token_and_to_strangers() {
     let closed = start(&[]).await;
     assert_eq!(error(closed.admin("GET", "/api/deliveries")).await, (403, "admin_closed".into()));

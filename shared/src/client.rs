@@ -12,7 +12,9 @@ use thiserror::Error;
 use url::Url;
 
 use crate::{
-    error::chain,
+    config::SIGNING_KEY,
+    error::{chain, hide},
+    keys::KeyBook,
     signature::{self, SignatureError, SigningKeys},
     trace,
 };
@@ -23,6 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(5);
 /// The largest answer one of our services gives.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+/// A part of a URL that is shorter is none.
+const SHORTEST_SECRET: usize = 12;
 /// The longest that a target may ask to be left alone.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// As much of an answer that needs no signature as is read: its status counts, and the start of it says why.
@@ -147,6 +151,8 @@ pub struct SignedClient {
     /// What errors call the other side, and where its key is set.
     who: Arc<str>,
     key: &'static str,
+    /// Where it is noted which key an answer was signed with, and by which name.
+    book: Option<(KeyBook, Arc<str>)>,
 }
 
 impl SignedClient {
@@ -160,9 +166,9 @@ impl SignedClient {
         keys: SigningKeys,
         timeout: Duration,
     ) -> reqwest::Result<Self> {
-        let (who, key) = (base.as_str().into(), "RELAY_SIGNING_KEY");
+        let (who, key) = (base.as_str().into(), SIGNING_KEY);
         let (http, service) = (http(Some(timeout))?, service.into());
-        Ok(Self { http, service, base, keys, answers: Answers::Signed, who, key })
+        Ok(Self { http, service, base, keys, answers: Answers::Signed, who, key, book: None })
     }
 
     /// A client for somebody else's receiver of that name, which takes [`deliver`](Self::deliver)ies at `url` and has
@@ -178,7 +184,15 @@ impl SignedClient {
         timeout: Duration,
     ) -> reqwest::Result<Self> {
         let (who, key) = (format!("the target `{name}`").into(), "its signing_key");
-        Ok(Self { http: http(Some(timeout))?, service: name.into(), base: url, keys, answers, who, key })
+        let (http, service) = (http(Some(timeout))?, name.into());
+        Ok(Self { http, service, base: url, keys, answers, who, key, book: None })
+    }
+
+    /// Notes in `book`, under `setting`, which key an answer was signed with.
+    #[must_use]
+    pub fn noting(mut self, book: KeyBook, setting: impl Into<Arc<str>>) -> Self {
+        self.book = Some((book, setting.into()));
+        self
     }
 
     /// The service's name.
@@ -236,13 +250,17 @@ impl SignedClient {
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = match self.answers {
-            Answers::Any => start_of(response).await,
+            Answers::Any => without_place(start_of(response).await, &self.base),
             Answers::Signed => {
                 let answer = self.whole(response).await?;
                 let signature = headers.get(signature::ANSWER).and_then(|value| value.to_str().ok());
                 let checked = self.keys.verify_answer(signature, id, status, answer);
                 let not_ours = |why| CallError::NotOurs { who: self.who(), key: self.key, status, why };
-                checked.map_err(not_ours)?.into_bytes()
+                let checked = checked.map_err(not_ours)?;
+                if let Some((book, setting)) = &self.book {
+                    book.used(setting, checked.key(), "answers", &self.service);
+                }
+                checked.into_bytes()
             }
         };
         Ok(Answer { status, body, retry_after: retry_after(&headers) })
@@ -292,6 +310,13 @@ pub fn trace_headers() -> HeaderMap {
     value.map(|value| (HeaderName::from_static(trace::HEADER), value)).into_iter().collect()
 }
 
+/// An answer without the path and the query that were called: where a receiver has no other secret, they are it.
+fn without_place(answer: Bytes, url: &Url) -> Bytes {
+    let parts = [Some(url.path()), url.query()].into_iter().flatten();
+    let may_be_secret = parts.filter(|part| part.len() >= SHORTEST_SECRET);
+    may_be_secret.fold(answer, hide)
+}
+
 /// What there is of an answer whose status is enough.
 async fn start_of(mut response: reqwest::Response) -> Bytes {
     let mut start = BytesMut::new();
@@ -329,6 +354,17 @@ mod tests {
         assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
         assert_eq!(asked("Thu, 31 Dec 2150 23:59:59 GMT"), Some(LONGEST_WAIT));
         assert_eq!(asked("soon"), None);
+    }
+
+    #[test]
+    fn an_answer_is_quoted_without_the_secret_part_of_a_url() {
+        let said = |url: &str, answer: &'static str| {
+            String::from_utf8(without_place(answer.into(), &url.parse().unwrap()).to_vec()).unwrap()
+        };
+        let hook = "https://example.org/services/T0/B0/s3cret?token=an0ther-s3cret";
+        let answer = "Cannot POST /services/T0/B0/s3cret?token=an0ther-s3cret";
+        assert_eq!(said(hook, answer), "Cannot POST <hidden>?<hidden>");
+        assert_eq!(said("https://example.org/hook", "no /hook here"), "no /hook here");
     }
 
     #[tokio::test]

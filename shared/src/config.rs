@@ -17,12 +17,17 @@ mod tunnel;
 
 pub use app::AppArgs;
 pub use log::LogArgs;
-pub use service::{RetentionArgs, ServiceArgs};
+pub use service::{RetentionArgs, SIGNING_KEY, ServiceArgs};
 pub use tunnel::TunnelArgs;
 
 use anyhow::{Context, bail};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use secrecy::SecretString;
+
+use crate::{
+    keys::Again,
+    signature::{KeyError, Keys},
+};
 
 mod show;
 
@@ -57,6 +62,16 @@ pub fn secret_file(name: &str, path: &Path) -> anyhow::Result<SecretString> {
         bail!("{name} {} is empty", path.display());
     }
     Ok(SecretString::from(text))
+}
+
+/// A way to read keys again from the file that `NAME_FILE` names, if it names one.
+pub fn again(
+    name: &'static str,
+    file: Option<&Path>,
+    parse: fn(&SecretString) -> Result<Keys, KeyError>,
+) -> Option<Again> {
+    let file = file?.to_owned();
+    Some(Box::new(move || Ok(parse(&secret_file(&format!("{name}_FILE"), &file)?)?)))
 }
 
 /// A secret that the service cannot do without.
@@ -124,7 +139,8 @@ pub fn load<C: CommandFactory + FromArgMatches>(
     for (name, value) in file {
         command = command.mut_arg(name, |arg| arg.default_value(value));
     }
-    let matches = command.clone().get_matches_from(&arguments);
+    let parsed = command.clone().try_get_matches_from(&arguments);
+    let matches = parsed.unwrap_or_else(|error| show::without_value(error).exit());
     let cli = C::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     let mut settings = settings(&command, &matches, &from_file);
     settings.extend(table_settings(&tables));
@@ -295,6 +311,15 @@ mod tests {
             assert!(text.contains(line), "{text}");
         }
         assert!(!text.contains("s3cret") && !format!("{loaded:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_read_is_shown_without_its_password() {
+        let flags = ["relay", "--listen", "https://me:s3/cret@example.org"];
+        let error = describe(Cli::command(), &DEFAULTS).try_get_matches_from(flags).unwrap_err();
+        let text = show::without_value(error).to_string();
+        assert!(text.contains("--listen") && text.contains("https://redacted@example.org"), "{text}");
+        assert!(!text.contains("cret"), "{text}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use axum::{
     extract::rejection::{PathRejection, QueryRejection},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 
 /// `{"error":{"code","message"}}` with a status. The code is stable; the message tells the reader what to do; the
@@ -136,6 +137,16 @@ impl IntoResponse for ApiError {
             );
         }
         self.into_quiet_response()
+    }
+}
+
+/// An error's text from outside, without the secret that was sent there: a badly made proxy on the way may say it back,
+/// and errors are quoted in logs and to people.
+pub fn hide(text: Bytes, secret: &str) -> Bytes {
+    let said = String::from_utf8_lossy(&text);
+    match !secret.is_empty() && said.contains(secret) {
+        true => said.replace(secret, "<hidden>").into(),
+        false => text,
     }
 }
 

@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod error;
 pub mod github;
 pub mod health;
+pub mod keys;
 pub mod manual;
 pub mod server;
 pub mod service;

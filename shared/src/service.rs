@@ -4,6 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Command;
+use jiff::Timestamp;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -14,7 +15,7 @@ use crate::{
     client,
     config::{ServiceArgs, Setting, show},
     health::Report,
-    manual,
+    keys, manual,
 };
 
 /// The verbs of each binary, to flatten into its own.
@@ -24,6 +25,12 @@ pub enum Verb {
     Serve,
     /// Ask the running service for its health; exit code 0 unless it fails
     Healthcheck,
+    /// Show which keys the service knows, by position and a short name, and what each was last used for; up to a minute old
+    Keys {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the configuration
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -56,6 +63,15 @@ pub async fn side_verb(
     match verb {
         Verb::Serve => Ok(()),
         Verb::Healthcheck => healthcheck(service).await,
+        Verb::Keys { json } => {
+            let report = keys::written(&service.data_dir)?;
+            if *json {
+                println!("{}", serde_json::to_string_pretty(&report)?);
+            } else {
+                print!("{}", keys::table(&report, Timestamp::now()));
+            }
+            Ok(())
+        }
         Verb::Config(ConfigVerb::Show { .. }) => {
             print!("{}", show(settings));
             Ok(())

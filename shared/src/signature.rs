@@ -3,12 +3,16 @@
 //! A body that was checked is a different type ([`Verified`]) from one that was not, so that a parser can insist on it.
 //! Nothing here reads a clock: the caller says what time it is.
 
+mod keys;
+
 use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use sha2::Sha256;
 use thiserror::Error;
+
+pub use keys::{KeyId, Keys, MOST_KEYS, Tokens};
 
 /// How far the sender's clock may be off, in seconds (Standard Webhooks leaves the number to the receiver).
 pub const TOLERANCE_SECONDS: i64 = 300;
@@ -60,6 +64,11 @@ pub enum KeyError {
     /// Nothing was given.
     #[error("no key is given")]
     Empty,
+    /// More than are tried for each request.
+    #[error(
+        "there are {0} keys; {MOST_KEYS} is the limit: leave out those that are not used any more (the command `keys` shows which)"
+    )]
+    TooMany(usize),
     /// Too easy to guess.
     #[error("key {0} is shorter than {1} characters: make one with `openssl rand -hex 32`")]
     Short(usize, usize),
@@ -75,12 +84,17 @@ pub enum KeyError {
 
 /// Bytes whose signature was checked.
 #[derive(Debug, Clone)]
-pub struct Verified(Bytes);
+pub struct Verified(Bytes, KeyId);
 
 impl Verified {
     /// The checked bytes.
     pub fn into_bytes(self) -> Bytes {
         self.0
+    }
+
+    /// The key that the signature was made with; the first one, if it was made with several.
+    pub fn key(&self) -> KeyId {
+        self.1
     }
 }
 
@@ -92,7 +106,7 @@ impl AsRef<[u8]> for Verified {
 
 /// GitHub's webhook secrets. Each is valid, so that one can be changed without losing an event.
 #[derive(Debug, Clone)]
-pub struct GithubSecrets(Vec<SecretString>);
+pub struct GithubSecrets(Keys);
 
 impl GithubSecrets {
     /// Reads a comma-separated list.
@@ -100,8 +114,7 @@ impl GithubSecrets {
     /// # Errors
     /// A secret that is too short, or a known placeholder, is refused.
     pub fn parse(list: &SecretString) -> Result<Self, KeyError> {
-        let mut secrets = Vec::new();
-        for (index, secret) in split(list.expose_secret()) {
+        Keys::parse(list, |secret, index| {
             let lower = secret.to_lowercase();
             if PLACEHOLDERS.iter().any(|p| lower.contains(p)) {
                 return Err(KeyError::Placeholder(index));
@@ -109,9 +122,9 @@ impl GithubSecrets {
             if secret.chars().count() < SHORTEST_SECRET {
                 return Err(KeyError::Short(index, SHORTEST_SECRET));
             }
-            secrets.push(SecretString::from(secret));
-        }
-        if secrets.is_empty() { Err(KeyError::Empty) } else { Ok(Self(secrets)) }
+            Ok(secret.as_bytes().to_vec())
+        })
+        .map(Self)
     }
 
     /// Checks `X-Hub-Signature-256` (`sha256=` and 64 hex digits) over the raw body, in constant time.
@@ -125,12 +138,8 @@ impl GithubSecrets {
             .strip_prefix("sha256=")
             .ok_or(SignatureError::Malformed)?;
         let claimed = hex::decode(digits).map_err(|_| SignatureError::Malformed)?;
-        let matches = |secret: &SecretString| {
-            mac(secret.expose_secret().as_bytes(), &[&body]).verify_slice(&claimed).is_ok()
-        };
-        // Every key is tried, so that the time taken does not tell which one it was.
-        let hits = self.0.iter().filter(|secret| matches(secret)).count();
-        if hits > 0 { Ok(Verified(body)) } else { Err(SignatureError::Mismatch) }
+        let found = self.0.find(|secret| mac(secret, &[&body]).verify_slice(&claimed).is_ok());
+        found.map(|key| Verified(body, key)).ok_or(SignatureError::Mismatch)
     }
 
     /// What names a body that was verified by this header: the signature itself, which no other body has. It is at hand,
@@ -141,14 +150,21 @@ impl GithubSecrets {
 
     /// The header value GitHub would send: the other side of [`verify`](Self::verify), for test events.
     pub fn sign(&self, body: &[u8]) -> String {
-        let key = self.0.first().map_or("", |secret| secret.expose_secret());
-        format!("sha256={}", hex::encode(mac(key.as_bytes(), &[body]).finalize().into_bytes()))
+        let all = self.0.all();
+        let key = all.first().map_or(&[][..], |key| key.secret.expose_secret());
+        format!("sha256={}", hex::encode(mac(key, &[body]).finalize().into_bytes()))
+    }
+
+    /// The keys themselves.
+    pub fn keys(&self) -> &Keys {
+        &self.0
     }
 }
 
-/// The keys of `RELAY_SIGNING_KEY`. The first signs, each verifies.
+/// The keys of `RELAY_SIGNING_KEY`. Each signs and each verifies: while one is replaced, it does not matter which side
+/// learns of the new one first.
 #[derive(Debug, Clone)]
-pub struct SigningKeys(Vec<SecretSlice<u8>>);
+pub struct SigningKeys(Keys);
 
 /// The three headers of a signed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,16 +183,15 @@ impl SigningKeys {
     /// # Errors
     /// A key that is not of that form, or shorter than 24 bytes.
     pub fn parse(list: &SecretString) -> Result<Self, KeyError> {
-        let mut keys = Vec::new();
-        for (index, text) in split(list.expose_secret()) {
+        Keys::parse(list, |text, index| {
             let bytes = text.strip_prefix("whsec_").and_then(|base64| BASE64_STANDARD.decode(base64).ok());
-            let bytes = bytes.filter(|bytes| bytes.len() >= SHORTEST_KEY).ok_or(KeyError::NotWhsec(index))?;
-            keys.push(SecretSlice::from(bytes));
-        }
-        if keys.is_empty() { Err(KeyError::Empty) } else { Ok(Self(keys)) }
+            bytes.filter(|bytes| bytes.len() >= SHORTEST_KEY).ok_or(KeyError::NotWhsec(index))
+        })
+        .map(Self)
     }
 
-    /// Signs a request. Source: Standard Webhooks specification, "Signature scheme".
+    /// Signs a request. Source: Standard Webhooks specification, "Signature scheme"; one signature for each key, as its
+    /// chapter on rotation has it.
     pub fn sign(&self, id: &str, now: i64, body: &[u8]) -> Headers {
         let signature = self.signature(&[id.as_bytes(), b".", now.to_string().as_bytes(), b".", body]);
         Headers { id: id.to_owned(), timestamp: now, signature }
@@ -191,8 +206,9 @@ impl SigningKeys {
             return Err(SignatureError::Stale);
         }
         let timestamp = headers.timestamp.to_string();
-        self.check(&headers.signature, &[headers.id.as_bytes(), b".", timestamp.as_bytes(), b".", &body])?;
-        Ok(Verified(body))
+        let parts = [headers.id.as_bytes(), b".", timestamp.as_bytes(), b".", &body];
+        let key = self.check(&headers.signature, &parts)?;
+        Ok(Verified(body, key))
     }
 
     /// Signs an answer: [`ANSWER`] over `id.status.body`, so that nobody else on the port can give it.
@@ -211,44 +227,47 @@ impl SigningKeys {
         status: u16,
         body: Bytes,
     ) -> Result<Verified, SignatureError> {
-        let status = status.to_string();
-        self.check(
-            header.ok_or(SignatureError::Missing)?,
-            &[id.as_bytes(), b".", status.as_bytes(), b".", &body],
-        )?;
-        Ok(Verified(body))
+        let (header, status) = (header.ok_or(SignatureError::Missing)?, status.to_string());
+        let key = self.check(header, &[id.as_bytes(), b".", status.as_bytes(), b".", &body])?;
+        Ok(Verified(body, key))
     }
 
     /// A key for another purpose, such as `review-marker`, that tells nothing about the signing keys. One per signing
-    /// key, the current one first, so that what the older ones made is still recognised.
-    pub fn derive(&self, purpose: &str) -> Vec<SecretSlice<u8>> {
-        let derived = |key: &SecretSlice<u8>| {
-            SecretSlice::from(
-                mac(key.expose_secret(), &[b"ai-relay/", purpose.as_bytes()])
-                    .finalize()
-                    .into_bytes()
-                    .to_vec(),
-            )
+    /// key, by whose name it goes, the current one first, so that what the older ones made is still recognised.
+    pub fn derive(&self, purpose: &str) -> Vec<(KeyId, SecretSlice<u8>)> {
+        let derived = |key: &keys::Key| {
+            let parts = [b"ai-relay/", purpose.as_bytes()];
+            let made = mac(key.secret.expose_secret(), &parts).finalize().into_bytes().to_vec();
+            (key.id, SecretSlice::from(made))
         };
-        self.0.iter().map(derived).collect()
+        self.0.all().iter().map(derived).collect()
+    }
+
+    /// The keys themselves.
+    pub fn keys(&self) -> &Keys {
+        &self.0
     }
 
     fn signature(&self, parts: &[&[u8]]) -> String {
-        let key = self.0.first().map_or(&[][..], |key| key.expose_secret());
-        format!("v1,{}", BASE64_STANDARD.encode(mac(key, parts).finalize().into_bytes()))
+        let one = |key: &keys::Key| {
+            let code = mac(key.secret.expose_secret(), parts).finalize().into_bytes();
+            format!("v1,{}", BASE64_STANDARD.encode(code))
+        };
+        self.0.all().iter().map(one).collect::<Vec<_>>().join(" ")
     }
 
-    fn check(&self, header: &str, parts: &[&[u8]]) -> Result<(), SignatureError> {
+    fn check(&self, header: &str, parts: &[&[u8]]) -> Result<KeyId, SignatureError> {
         let versions = header.split(' ').filter_map(|one| one.strip_prefix("v1,"));
         let claimed: Vec<_> =
-            versions.filter_map(|base64| BASE64_STANDARD.decode(base64).ok()).take(8).collect();
+            versions.filter_map(|base64| BASE64_STANDARD.decode(base64).ok()).take(MOST_KEYS).collect();
         if claimed.is_empty() {
             return Err(SignatureError::Malformed);
         }
-        let pairs = self.0.iter().flat_map(|key| claimed.iter().map(move |claim| (key, claim)));
-        let hits =
-            pairs.filter(|(key, claim)| mac(key.expose_secret(), parts).verify_slice(claim).is_ok()).count();
-        if hits > 0 { Ok(()) } else { Err(SignatureError::Mismatch) }
+        let fits = |key: &[u8]| {
+            let hits = claimed.iter().filter(|claim| mac(key, parts).verify_slice(claim).is_ok()).count();
+            hits > 0
+        };
+        self.0.find(fits).ok_or(SignatureError::Mismatch)
     }
 }
 
@@ -268,22 +287,6 @@ const BOUND: &str = "bound:";
 
 fn binding(method: &str, service: &str, path: &str) -> String {
     format!("{BOUND}{method}:{service}:{path}:")
-}
-
-/// Whether two secrets are equal, in a time that does not depend on where they differ.
-pub fn same(a: &SecretString, b: &str) -> bool {
-    let key = b"ai-relay/compare";
-    mac(key, &[a.expose_secret().as_bytes()])
-        .verify_slice(&mac(key, &[b.as_bytes()]).finalize().into_bytes())
-        .is_ok()
-}
-
-fn split(list: &str) -> impl Iterator<Item = (usize, &str)> {
-    list.split(',')
-        .map(str::trim)
-        .filter(|one| !one.is_empty())
-        .enumerate()
-        .map(|(index, one)| (index + 1, one))
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104, section 2)")]

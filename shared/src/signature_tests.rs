@@ -32,11 +32,72 @@ fn standard_webhooks_vector() {
 }
 
 #[test]
-fn every_key_of_a_rotation_is_valid_and_the_first_signs() {
+fn every_secret_of_a_rotation_is_valid() {
     let secrets = GithubSecrets::parse(&"the-new-secret-is-long, the-old-secret-is-long".into()).unwrap();
     let old = GithubSecrets::parse(&"the-old-secret-is-long".into()).unwrap();
     assert!(secrets.verify(Some(&old.sign(b"x")), Bytes::from("x")).is_ok());
     assert!(old.verify(Some(&secrets.sign(b"x")), Bytes::from("x")).is_err());
+}
+
+#[test]
+fn while_a_signing_key_is_replaced_it_does_not_matter_who_learns_of_it_first() {
+    const OLD: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let (old, new) = (keys(OLD), keys(KEY));
+    let both = [keys(&format!("{KEY},{OLD}")), keys(&format!("{OLD},{KEY}"))];
+    for both in &both {
+        for other in [&old, &new, both] {
+            for (from, to) in [(both, other), (other, both)] {
+                let verified = to.verify(&from.sign("m", 1, b"x"), 1, Bytes::from("x")).unwrap();
+                assert!(from.keys().ids().contains(&verified.key()));
+                assert!(
+                    to.verify_answer(Some(&from.sign_answer("m", 200, b"x")), "m", 200, Bytes::from("x"))
+                        .is_ok()
+                );
+            }
+        }
+    }
+    // Only who has nothing but the old one still uses it.
+    let [new_id, old_id] = [&new, &old].map(|keys| keys.keys().ids()[0]);
+    let used =
+        |from: &SigningKeys| both[0].verify(&from.sign("m", 1, b"x"), 1, Bytes::from("x")).unwrap().key();
+    assert_eq!([used(&both[0]), used(&both[1]), used(&new), used(&old)], [new_id, new_id, new_id, old_id]);
+    assert!(new.verify(&old.sign("m", 1, b"x"), 1, Bytes::from("x")).is_err());
+}
+
+#[test]
+fn a_token_is_found_among_several_and_the_first_is_sent() {
+    let tokens = Tokens::parse(&"the-new-token-is-long, the-old-token-is-long".into()).unwrap();
+    let [new, old] = tokens.keys().ids()[..] else { panic!("two") };
+    assert_eq!(
+        (tokens.find("the-new-token-is-long"), tokens.find("the-old-token-is-long")),
+        (Some(new), Some(old))
+    );
+    assert_eq!(tokens.first().expose_secret(), "the-new-token-is-long");
+    for other in
+        ["", "the-new-token-is-lon", "the-new-token-is-long, the-old-token-is-long", "the-new-token-is-long "]
+    {
+        assert_eq!(tokens.find(other), None, "{other}");
+    }
+    assert_eq!(Tokens::parse(&"the-new-token-is-long,short".into()).unwrap_err(), KeyError::Short(2, 16));
+    let many = vec!["a-long-enough-token"; 9].join(",");
+    assert_eq!(Tokens::parse(&many.into()).unwrap_err(), KeyError::TooMany(9));
+    assert!(!format!("{tokens:?}").contains("long"));
+}
+
+#[test]
+fn all_that_hold_keys_see_them_replaced() {
+    let held = GithubSecrets::parse(&"the-old-secret-is-long".into()).unwrap();
+    let (other, new) = (held.clone(), GithubSecrets::parse(&"the-new-secret-is-long".into()).unwrap());
+    held.keys().replace(new.keys());
+    assert!(other.verify(Some(&new.sign(b"x")), Bytes::from("x")).is_ok());
+    assert_eq!(other.keys().ids(), new.keys().ids());
+}
+
+#[test]
+fn a_key_s_name_is_the_same_everywhere_and_another_for_each() {
+    let id = |key: &str| keys(key).keys().ids()[0].to_string();
+    assert_eq!(id(KEY), id(KEY));
+    assert!(id(KEY).len() == 8 && id(KEY) != id("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::anthropic::{self, Anthropic};
 use crate::bench::{self, Bench};
+use crate::chaos::{self, Chaos, squatter::Squatter};
 use crate::check_anchors::{self, CheckAnchors};
 use crate::crash::{self, Crash, docker::Docker, memory::CrashMemory};
 use crate::embedding::RealModel;
@@ -47,6 +48,11 @@ enum Command {
     Crash(Box<Crash>),
     /// Kills the real ollama-endpoint while it learns, embeds and refines, and looks at what is left.
     CrashMemory(CrashMemory),
+    /// Breaks the road between the VPS and home in every way, and counts what is lost, doubled, and how long it takes.
+    Chaos(Chaos),
+    /// Takes ports in place of the endpoints and writes down what it is given.
+    #[command(hide = true)]
+    Squatter(Squatter),
     /// Tries the image of deploy/ in a Docker engine of its own: its cage, its health, deployments under load.
     Docker(Box<Docker>),
     /// Holds the line numbers of reviews against a repository's own history; fails if one is wrong.
@@ -133,6 +139,8 @@ impl Cli {
             Command::SlowClients(args) => slow_clients::run(&args).await,
             Command::Crash(args) => crash::run(&args).await,
             Command::CrashMemory(args) => crash::memory::run(&args).await,
+            Command::Chaos(args) => chaos::run(&args).await,
+            Command::Squatter(args) => chaos::squatter::run(&args).await,
             Command::Docker(args) => crash::docker::run(&args).await,
             Command::CheckAnchors(args) => {
                 tokio::task::spawn_blocking(move || check_anchors::run(&args)).await?

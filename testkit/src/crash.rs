@@ -4,14 +4,14 @@
 //! The targets are stand-ins that verify, deduplicate and sign as our endpoints do; the senders behave like GitHub.
 
 mod bench;
-mod book;
-mod child;
+pub(crate) mod book;
+pub(crate) mod child;
 pub mod docker;
 mod faults;
 mod ledger;
 mod load;
 pub mod memory;
-mod process;
+pub(crate) mod process;
 mod rounds;
 mod row;
 mod target;

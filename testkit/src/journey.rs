@@ -27,6 +27,12 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 const ANSWER_WITHIN: SignedDuration = SignedDuration::from_millis(10);
 const HAND_OVER_WITHIN: SignedDuration = SignedDuration::from_millis(50);
 
+/// The one that is sent of those that are valid.
+#[expect(clippy::unnecessary_wraps, reason = "clap takes a parser that can fail")]
+fn first(list: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(list.split(',').next().unwrap_or_default().trim().into())
+}
+
 /// What is sent, and where it is followed.
 #[derive(Debug, clap::Args)]
 pub struct Journey {
@@ -34,10 +40,10 @@ pub struct Journey {
     #[arg(long, env = "RELAY_URL", default_value = "http://127.0.0.1:4200", value_name = "URL")]
     relay: String,
     /// The webhook's secret
-    #[arg(long, env = "GITHUB_WEBHOOK_SECRET", hide_env_values = true)]
+    #[arg(long, env = "GITHUB_WEBHOOK_SECRET", hide_env_values = true, value_parser = first)]
     secret: SecretString,
     /// Token of the relay's admin routes
-    #[arg(long, env = "RELAY_ADMIN_TOKEN", hide_env_values = true, required_unless_present = "send_only")]
+    #[arg(long, env = "RELAY_ADMIN_TOKEN", hide_env_values = true, value_parser = first, required_unless_present = "send_only")]
     admin_token: Option<SecretString>,
     /// The claude-endpoint's log (JSON lines), for the steps in between
     #[arg(long, value_name = "FILE")]

@@ -5,6 +5,7 @@
 
 pub mod anthropic;
 pub mod bench;
+pub mod chaos;
 pub mod check_anchors;
 pub mod cli;
 pub mod control;
@@ -15,6 +16,7 @@ mod instance;
 pub mod journey;
 pub mod ollama;
 mod operation;
+mod place;
 pub mod port;
 pub mod python;
 pub mod reviewer;

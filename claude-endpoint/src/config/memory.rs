@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 use secrecy::SecretString;
 use shared::config::secret;
+use shared::signature::Tokens;
 use url::Url;
 
 #[derive(Debug, Clone, Args)]
@@ -12,7 +14,7 @@ pub(super) struct MemoryArgs {
     /// Where the memory listens
     #[arg(long, env = "MEMORY_URL", default_value = "http://127.0.0.1:8090")]
     pub(super) memory_url: Url,
-    /// Bearer token of the memory; without it requests are signed
+    /// Bearer token(s) of the memory, of which the first is sent; without one requests are signed
     #[arg(long, env = "MEMORY_TOKEN", hide = true, hide_env_values = true)]
     memory_token: Option<SecretString>,
     /// File with MEMORY_TOKEN
@@ -37,6 +39,8 @@ impl MemoryArgs {
 
     pub(super) fn settings(&self) -> anyhow::Result<MemorySettings> {
         let token = secret("MEMORY_TOKEN", self.memory_token.as_ref(), self.memory_token_file.as_deref())?;
-        Ok(MemorySettings { url: self.memory_url.clone(), token })
+        let tokens =
+            token.map(|list| Tokens::parse(&list)).transpose().context("MEMORY_TOKEN cannot be used")?;
+        Ok(MemorySettings { url: self.memory_url.clone(), token: tokens.map(|tokens| tokens.first()) })
     }
 }

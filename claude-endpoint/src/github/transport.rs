@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use octocrab::Octocrab;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use shared::error::chain;
+use shared::error::{chain, hide};
 use shared::github::{message, pause};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -254,7 +254,11 @@ pub(super) async fn exchange(
             true => GithubError::TooLarge,
             false => GithubError::Unavailable(chain(error.as_ref())),
         })?;
-        Ok(Answered { status: parts.status, headers: parts.headers, body: body.to_bytes() })
+        let body = match token {
+            Some(token) if !parts.status.is_success() => hide(body.to_bytes(), token.expose_secret()),
+            _ => body.to_bytes(),
+        };
+        Ok(Answered { status: parts.status, headers: parts.headers, body })
     };
     let late = |_| GithubError::Unavailable(format!("no whole answer within {} s", DEADLINE.as_secs()));
     tokio::time::timeout(DEADLINE, exchange).await.map_err(late)?

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::client::{self, retry_after};
 use shared::doctor::Finding;
-use shared::error::chain;
+use shared::error::{chain, hide};
 use url::Url;
 
 use super::{ATTEMPTS, Failed, Question, Reply, ReviewError, Reviewer, Usage};
@@ -138,7 +138,7 @@ impl Anthropic {
         if status.is_success() {
             answer(&bytes, question).map_err(Failure::Final)
         } else {
-            Err(self.failure(status, &headers, &bytes))
+            Err(self.failure(status, &headers, &hide(bytes.into(), self.key.expose_secret())))
         }
     }
 

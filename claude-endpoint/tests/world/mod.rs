@@ -105,7 +105,9 @@ impl World {
                 retention_dead_days: 90,
                 retention_size: 1024,
             },
+            data_dir: self.data.path().to_owned(),
             keys: keys(),
+            rings: Vec::new(),
             github: GithubSettings {
                 url: self.github.url(),
                 token: Some(REVIEWER_TOKEN.into()),

@@ -87,7 +87,8 @@ impl Manager {
     pub fn log_command(&self, service: &Service) -> String {
         match self {
             Self::SystemdUser => format!("journalctl --user -u {}", service.name),
-            _ => format!("tail {}", service.log.display()),
+            // the program's own, and beside it launchd's
+            _ => format!("tail {}", service.log.display().to_string().replace(".launchd.log", "*.log")),
         }
     }
 

@@ -68,27 +68,30 @@ pub(super) fn usual(settings: &Settings) -> Vec<Name> {
 /// # Errors
 /// The search path cannot stand in a service file.
 pub(super) fn service(name: Name, manager: &Manager, settings: &Settings) -> anyhow::Result<Service> {
-    let logs = settings.home.join("Library/Logs/ai-relay");
     let mut environment = surroundings(manager, settings)?;
     let word = |word: &str| word.to_owned();
-    let arguments = match name {
+    let (mut arguments, mut log) = match name {
         // It needs none of the secrets, and so does not get the file.
         Name::Tunnel => {
-            for (variable, folder) in
-                [("DATA_ROOT", &settings.data_root), ("TUNNEL_DIR", &settings.tunnel_dir)]
-            {
+            let folders = [("DATA_ROOT", &settings.data_root), ("TUNNEL_DIR", &settings.tunnel_dir)];
+            for (variable, folder) in folders {
                 environment.retain(|(given, _)| given != variable);
                 environment.push((word(variable), text::path(folder)?.to_owned()));
             }
-            vec![word("tunnel"), word("run")]
+            (vec![word("tunnel"), word("run")], settings.data_root.join("log/tunnel.log"))
         }
-        _ => vec![word("services"), word("run"), word(name.program())],
+        _ => {
+            let log = settings.home.join(format!("Library/Logs/ai-relay/{}.log", name.program()));
+            (vec![word("services"), word("run"), word(name.program())], log)
+        }
     };
-    let mut log = logs.join(format!("{}.log", name.program()));
-    if name != Name::Tunnel && !matches!(manager, Manager::SystemdUser) {
-        // launchd bounds no file, so it only gets what is said before the log is open.
-        environment.push((word("LOG_FILE"), text::path(&log)?.to_owned()));
-        log = logs.join(format!("{}.start.log", name.program()));
+    if !matches!(manager, Manager::SystemdUser) {
+        // launchd bounds no file: each program has its own log, and launchd's gets what is said before that is open.
+        match name {
+            Name::Tunnel => arguments.extend([word("--log"), text::path(&log)?.to_owned()]),
+            _ => environment.push((word("LOG_FILE"), text::path(&log)?.to_owned())),
+        }
+        log = log.with_extension("launchd.log");
     }
     Ok(Service {
         name: name.label(),

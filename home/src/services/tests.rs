@@ -232,6 +232,18 @@ fn managers_are_understood() {
 }
 
 #[test]
+fn logs_are_found() {
+    let commands: Vec<String> = managers()
+        .iter()
+        .map(|(_, manager, home)| {
+            manager.log_command(&plan::service(Name::ClaudeEndpoint, manager, &settings(home)).unwrap())
+        })
+        .collect();
+    let of_launchd = "tail /Users/me/Library/Logs/ai-relay/claude-endpoint*.log";
+    assert_eq!(commands, [of_launchd, of_launchd, "journalctl --user -u ai-relay-claude-endpoint"]);
+}
+
+#[test]
 fn managers_are_told_this() {
     let desktop = launchd::Domain::Desktop(501);
     let file = "/Users/me/Library/LaunchAgents/ai-relay-tunnel.plist";

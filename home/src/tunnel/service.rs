@@ -48,12 +48,13 @@ fn service(place: &Place, manager: &Manager) -> anyhow::Result<Service> {
 /// # Errors
 /// The manager refuses.
 pub(super) fn uninstall() -> anyhow::Result<bool> {
-    let Ok(manager) = Manager::detect() else { return Ok(false) };
-    services::uninstall(&manager, NAME)
+    if Manager::detect().is_err() {
+        return Ok(false);
+    }
+    services::remove(NAME)
 }
 
-/// Whether the system keeps it up.
+/// Who keeps it up.
 pub(super) fn installed() -> Option<Manager> {
-    let manager = Manager::detect().ok()?;
-    services::status(&manager, NAME).is_ok_and(|status| status.installed).then_some(manager)
+    services::installed(NAME)
 }

@@ -60,7 +60,7 @@ fn by_hand(settings: &Settings, public_key: &str) -> String {
     format!(
         "On {}, as root (--apply ADMIN@HOST does it):\n\
          1. rm /etc/ssh/sshd_config.d/ai-relay.conf && sshd -t && systemctl reload ssh\n\
-         2. remove this key from ~{user}/.ssh/authorized_keys, or the account with: userdel -r {user}\n{}\n",
+         2. remove this key from ~{user}/.ssh/authorized_keys; an account that only the tunnel had can go whole\n{}\n",
         settings.host,
         public_key.trim()
     )

@@ -30,7 +30,7 @@ impl Running {
     /// The service that these settings describe.
     pub(super) fn new(cli: &Cli) -> anyhow::Result<Self> {
         let base: Url = cli.service().own_url().parse().context("LISTEN and PORT")?;
-        let token = cli.token()?;
+        let token = cli.tokens()?.map(|tokens| tokens.first());
         let signed = match &token {
             Some(_) => None,
             None => {

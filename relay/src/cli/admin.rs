@@ -10,7 +10,7 @@ use shared::{client, error::chain};
 use url::Url;
 
 use crate::{
-    config::{RelayArgs, admin_token},
+    config::{RelayArgs, admin_tokens},
     view::DeliveryView,
 };
 
@@ -34,10 +34,10 @@ pub(super) struct Refused {
 
 impl Admin {
     pub(super) fn new(args: &RelayArgs) -> anyhow::Result<Self> {
-        let token = admin_token(args)?.context(
+        let tokens = admin_tokens(args)?.context(
             "RELAY_ADMIN_TOKEN is not set here; set it (or RELAY_ADMIN_TOKEN_FILE) to the one that the relay runs with",
         )?;
-        Ok(Self { http: client::http(None)?, base: args.base_url()?, token })
+        Ok(Self { http: client::http(None)?, base: args.base_url()?, token: tokens.first() })
     }
 
     pub(super) fn url(&self, path: &str) -> anyhow::Result<Url> {

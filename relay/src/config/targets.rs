@@ -6,7 +6,8 @@ use anyhow::{Context, bail, ensure};
 use secrecy::SecretString;
 use serde::Deserialize;
 use shared::{
-    config::{plain_url, secret_file},
+    config::{SIGNING_KEY, plain_url, secret_file},
+    keys::Ring,
     signature::SigningKeys,
 };
 use url::Url;
@@ -46,6 +47,24 @@ pub enum Kind {
         /// Whether its answers carry `relay-signature` as our endpoints' do.
         signed_answers: bool,
     },
+}
+
+impl Target {
+    /// What its key is called in the book of what keys are used for.
+    pub fn key_name(&self) -> String {
+        match self.kind {
+            Kind::Endpoint { .. } => SIGNING_KEY.to_owned(),
+            Kind::Extra { .. } => format!("signing_key of {}", self.name),
+        }
+    }
+
+    /// Its keys, if they are its own.
+    pub fn ring(&self) -> Option<Ring> {
+        match self.kind {
+            Kind::Endpoint { .. } => None,
+            Kind::Extra { .. } => Some(Ring::new(self.key_name(), self.keys.keys())),
+        }
+    }
 }
 
 /// One `[[targets]]`, as it is written.

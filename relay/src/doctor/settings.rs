@@ -2,14 +2,14 @@
 
 use secrecy::SecretString;
 use shared::{
-    config::required,
+    config::{required, secret},
     doctor::{Finding, secrets},
-    signature::{GithubSecrets, KeyError, SigningKeys},
+    signature::{GithubSecrets, KeyError, SigningKeys, Tokens},
 };
 use url::Url;
 
 use crate::{
-    config::{Config, RelayArgs, Target, admin_token},
+    config::{Config, RelayArgs, Target},
     targets::{CLAUDE, OLLAMA},
 };
 
@@ -37,8 +37,8 @@ pub(super) fn examine(args: &RelayArgs, tables: &toml::Table) -> (Vec<Finding>, 
     let mut found = Vec::new();
     let (webhook, keys, admin) = secrets_of(args, &mut found);
     let mut known = Known {
-        webhook: usable(&webhook, |one| GithubSecrets::parse(one)),
-        keys: usable(&keys, |one| SigningKeys::parse(one)),
+        webhook: usable(&webhook, GithubSecrets::parse),
+        keys: usable(&keys, SigningKeys::parse),
         admin: admin.first().cloned(),
         endpoints: vec![
             (CLAUDE, "claude-endpoint", args.claude_endpoint.clone()),
@@ -96,24 +96,26 @@ fn secrets_of(
         |list| SigningKeys::parse(list).map(drop),
         secrets::MAKE_KEY,
     );
+    (webhook, keys, admin(args, found))
+}
+
+/// The tokens of the admin routes.
+fn admin(args: &RelayArgs, found: &mut Vec<Finding>) -> Vec<SecretString> {
     let name = "RELAY_ADMIN_TOKEN";
-    let admin = match admin_token(args) {
-        Ok(Some(token)) => {
-            let token = vec![token];
-            found.push(secrets::strength(name, &token, secrets::MAKE));
-            token
+    match secret(name, args.relay_admin_token.as_ref(), args.relay_admin_token_file.as_deref()) {
+        Ok(Some(tokens)) => {
+            list(found, name, Ok(tokens), |tokens| Tokens::parse(tokens).map(drop), secrets::MAKE)
         }
         Ok(None) => {
             let says = "not set: `relay deliveries` and `relay send-test` are closed";
             found.push(Finding::warn(name, says, format!("{}, and start the relay again", secrets::MAKE)));
-            vec![]
+            Vec::new()
         }
         Err(error) => {
             found.push(Finding::fail(name, format!("{error:#}"), secrets::MAKE));
-            vec![]
+            Vec::new()
         }
-    };
-    (webhook, keys, admin)
+    }
 }
 
 fn list(

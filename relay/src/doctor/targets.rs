@@ -103,12 +103,10 @@ impl Road {
             .iter()
             .filter(|(_, checks)| checks.iter().any(|check| check.status != Status::Pass));
         let ill: Vec<_> = ill.map(|(component, _)| (component.as_str(), component.as_str())).collect();
-        match ill.is_empty() {
-            true => found.push(Finding::ok("health", "it is well")),
-            false => {
-                found.extend(own::health(report, &ill, &mend).into_iter().filter(|one| one.mend.is_some()))
-            }
+        if ill.is_empty() {
+            found.push(Finding::ok("health", "it is well"));
         }
+        found.extend(own::health(report, &ill, &mend).into_iter().filter(|one| one.mend.is_some()));
         found
     }
 }

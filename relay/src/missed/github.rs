@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 use shared::{
     client::http,
-    error::chain,
+    error::{chain, hide},
     github::{AppKey, message, pause},
 };
 use thiserror::Error;
@@ -192,13 +192,14 @@ impl Github {
             return Err(GithubError::Limited(left));
         }
         let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        let token = self.token()?;
         let request = self
             .http
             .request(method, url)
-            .bearer_auth(self.token()?.expose_secret())
+            .bearer_auth(token.expose_secret())
             .header(header::ACCEPT, "application/vnd.github+json")
             .header("x-github-api-version", "2022-11-28");
-        let answer = exchange(request).await;
+        let answer = exchange(request, &token).await;
         if let Err(GithubError::Limited(pause)) = &answer {
             *until() = Some(Instant::now() + *pause);
         }
@@ -215,7 +216,7 @@ impl Github {
     }
 }
 
-async fn exchange(request: RequestBuilder) -> Result<(HeaderMap, Bytes)> {
+async fn exchange(request: RequestBuilder, token: &SecretString) -> Result<(HeaderMap, Bytes)> {
     let unavailable = |error: reqwest::Error| GithubError::Unavailable(chain(&error.without_url()));
     let mut response = request.send().await.map_err(unavailable)?;
     let (status, headers) = (response.status(), response.headers().clone());
@@ -229,6 +230,7 @@ async fn exchange(request: RequestBuilder) -> Result<(HeaderMap, Bytes)> {
     if status.is_success() {
         return Ok((headers, body.freeze()));
     }
+    let body = hide(body.freeze(), token.expose_secret());
     if let Some(pause) = pause(status, &headers, &body) {
         return Err(GithubError::Limited(pause));
     }

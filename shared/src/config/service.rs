@@ -10,8 +10,11 @@ use anyhow::Context;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::{LogArgs, required};
-use crate::{server::Limits, signature::SigningKeys};
+use super::{LogArgs, again, required};
+use crate::{keys::Ring, server::Limits, signature::SigningKeys};
+
+/// The setting of the keys between our services.
+pub const SIGNING_KEY: &str = "RELAY_SIGNING_KEY";
 
 /// The settings that every service has.
 #[derive(Debug, Clone, Args)]
@@ -31,7 +34,7 @@ pub struct ServiceArgs {
     /// Where the queue lives [default: sqlite://DATA_DIR/queue.db]
     #[arg(long, env = "QUEUE_URL")]
     pub queue_url: Option<String>,
-    /// Key(s) `whsec_…` that sign what our services say to each other; the first signs, each is valid
+    /// Key(s) `whsec_…` that sign what our services say to each other; each signs and each is valid
     #[arg(long, env = "RELAY_SIGNING_KEY", hide = true, hide_env_values = true)]
     pub relay_signing_key: Option<SecretString>,
     /// File with RELAY_SIGNING_KEY
@@ -87,6 +90,13 @@ impl ServiceArgs {
             self.relay_signing_key_file.as_deref(),
         )?;
         SigningKeys::parse(&list).context("RELAY_SIGNING_KEY cannot be used")
+    }
+
+    /// The same keys, for the book of what keys are used for.
+    pub fn signing_ring(&self, keys: &SigningKeys) -> Ring {
+        let parse = |list: &SecretString| SigningKeys::parse(list).map(|keys| keys.keys().clone());
+        let again = again(SIGNING_KEY, self.relay_signing_key_file.as_deref(), parse);
+        Ring::new(SIGNING_KEY, keys.keys()).read_by(again)
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use clap::{Arg, ArgMatches, Command, parser::ValueSource};
+use clap::{
+    Arg, ArgMatches, Command,
+    error::{ContextKind, ContextValue},
+    parser::ValueSource,
+};
 
 use super::{is_setting, scalar};
 
@@ -72,9 +76,26 @@ pub fn show(settings: &[Setting]) -> String {
     text
 }
 
+/// A mistake on the command line or in the environment, told without the password of a URL that cannot be read.
+pub(super) fn without_value(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
+        let shown = ContextValue::String(without_password(value));
+        error.insert(ContextKind::InvalidValue, shown);
+    }
+    error
+}
+
+/// What looks like a URL, without what looks like its user and password.
+fn without_user(text: &str) -> String {
+    match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, host)) => format!("{scheme}://redacted@{host}"),
+        None => text.to_owned(),
+    }
+}
+
 /// A URL with the password it should not have, or with a token in its query, made showable.
 fn without_password(text: &str) -> String {
-    let Ok(mut url) = url::Url::parse(text) else { return text.to_owned() };
+    let Ok(mut url) = url::Url::parse(text) else { return without_user(text) };
     let (user, query) = (url.password().is_some() || !url.username().is_empty(), url.query().is_some());
     if user {
         let _ = (url.set_username("redacted"), url.set_password(None));

@@ -72,10 +72,12 @@ pub fn writable(folder: &Path) -> Finding {
 
 /// For people.
 pub fn size(bytes: u64) -> String {
-    match bytes {
-        ..0x10_0000 => format!("{} KiB", bytes >> 10),
-        ..0x4000_0000 => format!("{} MiB", bytes >> 20),
-        _ => format!("{}.{} GiB", bytes >> 30, ((bytes & 0x3FFF_FFFF) * 10) >> 30),
+    if bytes < 1 << 20 {
+        format!("{} KiB", bytes >> 10)
+    } else if bytes < 1 << 30 {
+        format!("{} MiB", bytes >> 20)
+    } else {
+        format!("{}.{} GiB", bytes >> 30, ((bytes & 0x3FFF_FFFF) * 10) >> 30)
     }
 }
 

@@ -71,17 +71,17 @@ impl Book {
 
 /// One target's part of a delivery, as the relay shows it.
 #[derive(Debug, Clone)]
-pub(super) struct Part {
+pub(crate) struct Part {
     /// `pending`, `dead`, `completed`, ….
-    pub(super) state: String,
+    pub(crate) state: String,
     /// Attempts that counted.
-    pub(super) attempts: u64,
+    pub(crate) attempts: u64,
     /// The last error.
-    pub(super) error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// The relay's deliveries: by id, then by target.
-pub(super) type Shown = HashMap<String, HashMap<String, Part>>;
+pub(crate) type Shown = HashMap<String, HashMap<String, Part>>;
 
 /// What the comparison found. The lists hold `delivery → target` and are empty when all is well.
 #[derive(Debug, Default, Clone)]

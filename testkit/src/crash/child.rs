@@ -12,14 +12,14 @@ use anyhow::{Context, ensure};
 use tokio::time::{Instant, sleep};
 
 /// How long a program may take to start, to end, or to come to a state. Waited for in full only when a run fails.
-pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// Stands in the log before each run.
 const STARTED: &str = "--- started";
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(4);
 
 /// Waits for a condition; `false` if it does not come true in time.
-pub(super) async fn until(patience: Duration, mut condition: impl AsyncFnMut() -> bool) -> bool {
+pub(crate) async fn until(patience: Duration, mut condition: impl AsyncFnMut() -> bool) -> bool {
     let deadline = Instant::now() + patience;
     while !condition().await {
         if Instant::now() > deadline {
@@ -32,19 +32,19 @@ pub(super) async fn until(patience: Duration, mut condition: impl AsyncFnMut() -
 
 /// A program, running or not; killed when dropped.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     log: PathBuf,
     child: Option<Child>,
 }
 
 impl Program {
     /// Not started yet.
-    pub(super) fn new(log: PathBuf) -> Self {
+    pub(crate) fn new(log: PathBuf) -> Self {
         Self { log, child: None }
     }
 
     /// Starts `command` and does not wait for it.
-    pub(super) fn spawn(&mut self, mut command: Command) -> anyhow::Result<()> {
+    pub(crate) fn spawn(&mut self, mut command: Command) -> anyhow::Result<()> {
         let mut log = File::options().create(true).append(true).open(&self.log)?;
         writeln!(log, "{STARTED}")?;
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
@@ -53,18 +53,18 @@ impl Program {
         Ok(())
     }
 
-    /// Its id, while it runs.
-    pub(super) fn id(&self) -> Option<u32> {
+    /// Its id, until it was killed or waited for.
+    pub(crate) fn id(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
     /// Whether the process is gone.
-    pub(super) fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
     /// `kill -9`.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             // It may have ended by itself.
             let _ = child.kill();
@@ -73,7 +73,7 @@ impl Program {
     }
 
     /// Waits until the process has ended by itself.
-    pub(super) async fn ended(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+    pub(crate) async fn ended(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
         ensure!(
             until(patience, async || self.has_ended()).await,
             "the program did not end: {}",
@@ -84,7 +84,7 @@ impl Program {
     }
 
     /// The error that it ended with, or the end of its log.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let last_run = log.rsplit(STARTED).next().unwrap_or_default();
         match last_run.rfind("\nerror: ") {
@@ -94,7 +94,7 @@ impl Program {
     }
 
     /// Whether its log has this text.
-    pub(super) fn has_logged(&self, text: &str) -> bool {
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
         fs::read_to_string(&self.log).unwrap_or_default().contains(text)
     }
 }

@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use super::book::{Part, Shown};
 use super::child::Program;
 pub(super) use super::child::{PATIENCE, until};
-use crate::port;
+use crate::{place::Place, port};
 
 /// The hook's secret in all these runs.
-pub(super) const WEBHOOK_SECRET: &str = "a-webhook-secret-for-the-crash-test";
+pub(crate) const WEBHOOK_SECRET: &str = "a-webhook-secret-for-the-crash-test";
 /// The key between the services.
-pub(super) const SIGNING_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const SIGNING_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const ADMIN_TOKEN: &str = "an-admin-token-for-the-crash-test";
 /// How long a stop by SIGTERM may take: its hand-overs have 8 s to finish.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
@@ -28,24 +28,27 @@ pub(super) const FINDINGS: &str = " · ";
 
 /// A relay, running or not; killed when dropped.
 #[derive(Debug)]
-pub(super) struct Relay {
+pub(crate) struct Relay {
     binary: PathBuf,
     data: PathBuf,
     targets: [String; 2],
-    port: u16,
+    /// Its port, where that matters.
+    pub(crate) port: u16,
+    /// Where it runs.
+    pub(crate) place: Place,
     http: Client,
     program: Program,
     /// Environment beside the settings.
-    pub(super) surroundings: Vec<(String, String)>,
+    pub(crate) surroundings: Vec<(String, String)>,
     /// The largest file in KiB, for a disk that is full at some time.
     pub(super) largest_file: Option<u64>,
     /// Seconds that a target may take.
-    pub(super) dispatch_timeout: u64,
+    pub(crate) dispatch_timeout: u64,
 }
 
 impl Relay {
     /// Not started yet; `targets` are the base URLs of the two endpoints.
-    pub(super) fn new(
+    pub(crate) fn new(
         binary: PathBuf,
         data: PathBuf,
         log: PathBuf,
@@ -57,6 +60,7 @@ impl Relay {
             data,
             targets,
             port: port::port(),
+            place: Place::default(),
             http,
             program: Program::new(log),
             surroundings: Vec::new(),
@@ -71,22 +75,22 @@ impl Relay {
     }
 
     /// Where it takes webhooks.
-    pub(super) fn webhooks(&self) -> String {
+    pub(crate) fn webhooks(&self) -> String {
         self.url("/github-webhook")
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("{}{path}", self.place.url(self.port))
     }
 
     /// Starts it and does not wait for it.
-    pub(super) fn spawn(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn spawn(&mut self) -> anyhow::Result<()> {
         let command = self.command(&[]);
         self.program.spawn(command)
     }
 
     /// Starts it and waits until it can take events. How long that took.
-    pub(super) async fn start(&mut self) -> anyhow::Result<Duration> {
+    pub(crate) async fn start(&mut self) -> anyhow::Result<Duration> {
         let started = Instant::now();
         self.spawn()?;
         let ready =
@@ -98,11 +102,11 @@ impl Relay {
 
     fn command(&self, verb: &[&str]) -> Command {
         let mut command = match self.largest_file {
-            None => Command::new(&self.binary),
+            None => self.place.command(&self.binary),
             Some(kibibytes) => {
                 // Ignoring the signal, which the program inherits, makes the write fail as on a full disk.
                 let limited = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$0\" \"$@\"", kibibytes * 2);
-                let mut shell = Command::new("/bin/sh");
+                let mut shell = self.place.command(Path::new("/bin/sh"));
                 shell.arg("-c").arg(limited).arg(&self.binary);
                 shell
             }
@@ -113,7 +117,7 @@ impl Relay {
             ("GITHUB_WEBHOOK_SECRET", WEBHOOK_SECRET),
             ("RELAY_SIGNING_KEY", SIGNING_KEY),
             ("RELAY_ADMIN_TOKEN", ADMIN_TOKEN),
-            ("LISTEN", "127.0.0.1"),
+            ("LISTEN", self.place.listen()),
             ("PORT", &port),
             ("METRICS_LISTEN", "127.0.0.1:0"),
             ("CLAUDE_ENDPOINT", &self.targets[0]),
@@ -123,7 +127,7 @@ impl Relay {
             ("RUST_LOG", "warn"),
             ("NO_COLOR", "1"),
         ];
-        command.env_clear().envs(settings).env("DATA_DIR", &self.data);
+        command.envs(settings).env("DATA_DIR", &self.data);
         command.envs(self.surroundings.iter().cloned()).args(verb).stdin(Stdio::null());
         command
     }
@@ -135,12 +139,12 @@ impl Relay {
     }
 
     /// Whether the process is gone.
-    pub(super) fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         self.program.has_ended()
     }
 
     /// `kill -9`.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.program.kill();
     }
 
@@ -187,7 +191,7 @@ impl Relay {
     }
 
     /// Every delivery that the relay knows.
-    pub(super) async fn shown(&self) -> anyhow::Result<Shown> {
+    pub(crate) async fn shown(&self) -> anyhow::Result<Shown> {
         let (mut shown, mut before) = (Shown::new(), None::<u64>);
         loop {
             let page = before.map(|before| format!("&before={before}")).unwrap_or_default();
@@ -205,7 +209,7 @@ impl Relay {
     }
 
     /// Whether a delivery is in that state.
-    pub(super) async fn any(&self, state: &str) -> anyhow::Result<bool> {
+    pub(crate) async fn any(&self, state: &str) -> anyhow::Result<bool> {
         let answer = self.admin(&format!("/api/deliveries?limit=1&state={state}")).await?;
         Ok(answer["deliveries"].as_array().is_some_and(|found| !found.is_empty()))
     }
@@ -218,12 +222,12 @@ impl Relay {
     }
 
     /// The error that it ended with, or the end of its log.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         self.program.last_words()
     }
 
     /// Whether its log has this text.
-    pub(super) fn has_logged(&self, text: &str) -> bool {
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
         self.program.has_logged(text)
     }
 }
@@ -239,7 +243,7 @@ fn part(target: &Value) -> (String, Part) {
 }
 
 /// Runs a program of the system; its own words are the error.
-pub(super) fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
     let output =
         Command::new(program).args(arguments).output().with_context(|| format!("{program} is missing"))?;
     if !output.status.success() {

@@ -28,6 +28,9 @@ mod missed;
 mod observability;
 mod proxies;
 mod reviewers;
+mod rotation;
+#[allow(unreachable_pub, reason = "a test has no outside")]
+mod secrets;
 #[cfg(target_os = "linux")]
 mod services;
 mod tidy;

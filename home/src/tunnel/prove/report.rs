@@ -67,11 +67,11 @@ impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "the lock of {}@{} port {}:", self.user, self.host, self.port)?;
         let needed = match self.forwards {
-            Forwards::Granted => ["open", "needed: the tunnel's own ports", "granted"],
+            Forwards::Granted => ["needed", "the tunnel's own ports", "granted"],
             Forwards::Taken => {
-                ["open", "needed: the tunnel's own ports", "in use, by the running tunnel if there is one"]
+                ["needed", "the tunnel's own ports", "in use, by the running tunnel if there is one"]
             }
-            Forwards::Refused => ["closed", "needed: the tunnel's own ports", "refused"],
+            Forwards::Refused => ["needed", "the tunnel's own ports", "REFUSED"],
         };
         let rows = self.attempts.iter().map(|row| {
             let word = match row.verdict.outcome {

@@ -7,7 +7,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStderr, Command},
     task::JoinHandle,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{attempts::Attempt, judge::Evidence};
@@ -15,6 +15,8 @@ use crate::tunnel::settings::PROOF;
 
 /// For one attempt, log-in and all.
 const DEADLINE: Duration = Duration::from_secs(15);
+/// How long the VPS may take to answer what it was sent.
+const OPEN_FOR: Duration = Duration::from_secs(3);
 const MOST_SAID: usize = 256 * 1024;
 const MOST_OUT: u64 = 64 * 1024;
 
@@ -52,9 +54,15 @@ impl Trial {
         let mut ssh = command.spawn().context("ssh cannot be started; install OpenSSH")?;
         let pipes = ssh.stdin.take().zip(ssh.stdout.take()).zip(ssh.stderr.take());
         let ((mut stdin, stdout), stderr) = pipes.context("ssh has no pipes")?;
-        // An ssh that has ended already does not read; then its words say why.
-        let _ = stdin.write_all(attempt.input).await;
-        drop(stdin);
+        let input = attempt.input;
+        tokio::spawn(async move {
+            // An ssh that has ended already does not read; then its words say why.
+            let _ = stdin.write_all(input).await;
+            // A file server that sees the end at once does not answer.
+            if !input.is_empty() {
+                sleep(OPEN_FOR).await;
+            }
+        });
         let out = tokio::spawn(async move {
             let mut out = Vec::new();
             let _ = stdout.take(MOST_OUT).read_to_end(&mut out).await;

@@ -35,3 +35,15 @@ async fn writes_that_come_together_share_one_commit_and_all_are_there() {
     }
     assert_eq!(store.counts("m".into()).await.unwrap().memories, 300);
 }
+
+#[tokio::test]
+async fn a_glance_sees_what_there_is_beside_a_running_service() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("memory.db");
+    let long = Duration::from_secs(60);
+    assert!(glance(&path, long).unwrap_err().to_string().contains("there is no memory"));
+    assert!(!path.exists(), "it makes nothing");
+    let _store = SqliteStore::open(&path).unwrap();
+    let seen = glance(&path, long).unwrap();
+    assert_eq!(seen, Glance { damage: None, looked_through: true, memories: 0, models: vec![] });
+}

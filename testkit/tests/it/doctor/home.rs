@@ -10,10 +10,7 @@ use std::{
 use testkit::{ollama::Model, sshd::Sshd};
 
 use super::{Site, doctor};
-use crate::support::{
-    binaries::{Process, port},
-    until,
-};
+use crate::support::{binaries::Process, until};
 
 /// A program in the Claude CLI's place that answers as it does.
 fn claude_cli(folder: &Path, logged_in: bool) -> PathBuf {
@@ -58,14 +55,9 @@ async fn a_service_that_is_down_open_or_runs_with_another_key_is_named() {
 async fn a_tunnel_that_leads_elsewhere_or_meets_another_host_key_is_named() {
     let site = Site::start().await;
     let sshd = Sshd::start(site.world.folder.path(), &["127.0.0.1:5050".to_owned()]).await.unwrap();
-    let ssh = site.world.folder.path().join("ssh");
-    // As the tunnel's setup lays it out.
-    let local = Site::port(&site.binaries.claude.url).parse().unwrap();
-    drop(sshd.tunnel(&[(port(), local)]).unwrap());
-    let config = fs::read_to_string(ssh.join("ssh_config")).unwrap();
-    fs::write(ssh.join("ssh_config"), format!("{config} RemoteForward 127.0.0.1:5050 127.0.0.1:{local}\n"))
-        .unwrap();
-    fs::copy(ssh.join("client_key"), ssh.join("id_ed25519")).unwrap();
+    let ssh = site.world.folder.path().join("tunnel");
+    let local: u16 = Site::port(&site.binaries.claude.url).parse().unwrap();
+    sshd.set_up(&ssh, &[local]).unwrap();
     let folder = ssh.display().to_string();
     let look =
         async |service, settings: Vec<String>| doctor(service, &settings, &["--tunnel-dir", &folder]).await;

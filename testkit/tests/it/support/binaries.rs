@@ -14,6 +14,8 @@ use super::{Site, World, until};
 pub struct Process {
     name: &'static str,
     flags: Vec<String>,
+    /// All of its environment.
+    pub environment: Vec<(String, String)>,
     log: PathBuf,
     pub url: String,
     /// In KiB: a disk that is full at some time.
@@ -39,7 +41,8 @@ impl Process {
     pub fn on(world: &World, name: &'static str, mut flags: Vec<String>, port: u16) -> Self {
         flags.extend(["--port".to_owned(), port.to_string()]);
         let log = world.folder.path().join(format!("{name}.log"));
-        Self { name, flags, log, url: format!("http://127.0.0.1:{port}"), largest_file: None, child: None }
+        let url = format!("http://127.0.0.1:{port}");
+        Self { name, flags, environment: Vec::new(), log, url, largest_file: None, child: None }
     }
 
     /// Starts it and waits until it answers.
@@ -55,12 +58,28 @@ impl Process {
                 command
             }
         };
-        command.args(&self.flags).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.args(&self.flags).env_clear().envs(self.environment.clone());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
         let url = format!("{}/livez", self.url);
         let up = until(async || world.http.get(&url).send().await.is_ok_and(|answer| answer.status() == 200))
             .await;
         assert!(up, "{} did not start:\n{}", self.name, self.log());
+    }
+
+    /// Gives it a secret by a file instead of a flag, from its next start on.
+    pub fn replace_secret(&mut self, name: &str, file: &str) {
+        let flag = format!("--{}", name.to_lowercase().replace('_', "-"));
+        if let Some(at) = self.flags.iter().position(|known| *known == flag) {
+            self.flags.drain(at..at + 2);
+        }
+        self.flags.extend([format!("{flag}-file"), file.to_owned()]);
+    }
+
+    /// Sets a variable of its environment, from its next start on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Its log so far.
@@ -73,6 +92,15 @@ impl Process {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
+        }
+    }
+
+    /// Stops it as its supervisor would, and waits until it has ended.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        if let Some(mut child) = self.child.take() {
+            let ended = child.wait().unwrap();
+            assert!(ended.success(), "{} ended with {ended}:\n{}", self.name, self.log());
         }
     }
 

@@ -14,19 +14,19 @@ use tokio::{
 use crate::support::{binaries::binary, until};
 
 /// A machine at home: its files, and the tunnel if it runs.
-pub struct Home {
+pub(super) struct Home {
     pub data: PathBuf,
     running: Option<Child>,
 }
 
 impl Home {
-    pub fn new(folder: &Path) -> Self {
+    pub(super) fn new(folder: &Path) -> Self {
         let data = folder.join("home");
         fs::create_dir_all(&data).unwrap();
         Self { data, running: None }
     }
 
-    pub fn tunnel_dir(&self) -> PathBuf {
+    pub(super) fn tunnel_dir(&self) -> PathBuf {
         self.data.join("tunnel")
     }
 
@@ -38,53 +38,53 @@ impl Home {
     }
 
     /// Runs a verb to its end.
-    pub async fn tunnel(&self, words: &[&str]) -> Output {
+    pub(super) async fn tunnel(&self, words: &[&str]) -> Output {
         let mut command = self.command(words);
         tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
     }
 
     /// Runs a verb that must go well; what it printed.
-    pub async fn done(&self, words: &[&str]) -> String {
+    pub(super) async fn done(&self, words: &[&str]) -> String {
         let output = self.tunnel(words).await;
         assert!(output.status.success(), "{words:?}: {}", text(&output));
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// Starts the supervisor.
-    pub fn run(&mut self) {
+    pub(super) fn run(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.data.join("run.log")).unwrap();
         let mut command = self.command(&["run"]);
         self.running = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
     }
 
-    pub fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         fs::read_to_string(self.data.join("run.log")).unwrap_or_default()
     }
 
     /// Waits until the supervisor has said something so many times.
-    pub async fn says(&self, words: &str, times: usize) {
+    pub(super) async fn says(&self, words: &str, times: usize) {
         let said = until(async || self.log().matches(words).count() >= times).await;
         assert!(said, "{words:?} was not said {times} times:\n{}", self.log());
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.running.as_ref().unwrap().id()
     }
 
     /// The ssh that the supervisor runs.
-    pub fn ssh(&self) -> u32 {
+    pub(super) fn ssh(&self) -> u32 {
         let text = fs::read_to_string(self.data.join("run/tunnel-ssh.pid")).unwrap();
         text.lines().next().unwrap().parse().unwrap()
     }
 
     /// Waits for the supervisor's end; whether it was a good one.
-    pub async fn ended(&mut self) -> bool {
+    pub(super) async fn ended(&mut self) -> bool {
         let mut child = self.running.take().unwrap();
         tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap().success()
     }
 
     /// What there still is of the tunnel.
-    pub fn leftovers(&self) -> Vec<String> {
+    pub(super) fn leftovers(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut open = vec![self.data.clone()];
         while let Some(folder) = open.pop() {
@@ -114,22 +114,22 @@ impl Drop for Home {
     }
 }
 
-pub fn signal(pid: u32, signal: &str) {
+pub(super) fn signal(pid: u32, signal: &str) {
     let _ = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
 }
 
-pub fn text(output: &Output) -> String {
+pub(super) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// A service of this machine that says its name.
-pub struct Named {
+pub(super) struct Named {
     pub port: u16,
     serving: tokio::task::JoinHandle<()>,
 }
 
 impl Named {
-    pub async fn start(name: &'static str) -> Self {
+    pub(super) async fn start(name: &'static str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let serving = tokio::spawn(async move {
@@ -148,7 +148,7 @@ impl Drop for Named {
 }
 
 /// Who answers at a port of the VPS's loopback; nothing if nobody does.
-pub async fn who(port: u16) -> String {
+pub(super) async fn who(port: u16) -> String {
     let mut name = String::new();
     if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)).await {
         let _ = stream.read_to_string(&mut name).await;

@@ -1,0 +1,180 @@
+//! Somebody on the VPS who takes the tunnel's ports while it is down, says yes to everything, and writes down what they were
+//! given. A process of its own, because it runs where the VPS is.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::ensure;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::{
+    control::lock,
+    crash::child::{PATIENCE, Program, until},
+    place::Place,
+};
+
+/// What it says when it has its ports.
+const LISTENING: &str = "squatting";
+
+/// Between two tries of a port that is taken.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Which ports, and where the notes go.
+#[derive(Debug, clap::Args)]
+pub struct Squatter {
+    /// Ports of loopback, comma-separated
+    #[arg(long, value_delimiter = ',')]
+    ports: Vec<u16>,
+    /// A JSON line for each request
+    #[arg(long)]
+    notes: PathBuf,
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    method: String,
+    path: String,
+    /// The event that it would have been, if it carries one.
+    event: Option<String>,
+    bytes: usize,
+}
+
+/// Takes the ports, as soon as nobody else has them, until it is killed.
+///
+/// # Errors
+/// The notes cannot be written.
+pub async fn run(args: &Squatter) -> anyhow::Result<()> {
+    let notes = Arc::new(Mutex::new(File::options().create(true).append(true).open(&args.notes)?));
+    let mut listening = JoinSet::new();
+    for port in &args.ports {
+        let listener = take(*port).await;
+        let notes = Arc::clone(&notes);
+        listening.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let notes = Arc::clone(&notes);
+                tokio::spawn(async move {
+                    let service = service_fn(|request| answer(request, &notes));
+                    // Who goes away is not held.
+                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+    }
+    eprintln!("{LISTENING}");
+    while listening.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// Whoever has the port now, is about to go.
+async fn take(port: u16) -> TcpListener {
+    loop {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            Ok(listener) => return listener,
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    notes: &Mutex<File>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let (parts, body) = request.into_parts();
+    let body = Body::new(body).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let envelope: Option<Value> = serde_json::from_slice(&body).ok();
+    let event = envelope.as_ref().and_then(|envelope| envelope["id"].as_str());
+    let note = Note {
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        event: event.map(str::to_owned),
+        bytes: body.len(),
+    };
+    if let Ok(line) = serde_json::to_string(&note) {
+        // A note that cannot be written is missed by whoever reads them.
+        let _ = writeln!(lock(notes), "{line}");
+    }
+    let (status, said) = match (&parts.method, parts.uri.path()) {
+        (&Method::POST, _) => (StatusCode::ACCEPTED, json!({"status": "accepted", "id": event})),
+        (_, "/outcomes") => (StatusCode::OK, json!({"outcomes": [], "next": 0})),
+        _ => (StatusCode::OK, json!("ok")),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(said.to_string())));
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+/// What a squatter was given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Spoils {
+    /// Requests in all.
+    pub(super) requests: usize,
+    /// Of these: events with GitHub's payload.
+    pub(super) events: usize,
+}
+
+/// A running squatter; killed when dropped.
+#[derive(Debug)]
+pub(super) struct Squatting {
+    program: Program,
+    notes: PathBuf,
+}
+
+impl Squatting {
+    /// Takes both ports in `place`, and waits until it has them.
+    pub(super) async fn start(place: &Place, folder: &Path, ports: [u16; 2]) -> anyhow::Result<Self> {
+        let notes = folder.join("squatter.notes");
+        let mut command = place.command(&std::env::current_exe()?);
+        command.args(["squatter", "--ports", &ports.map(|port| port.to_string()).join(",")]);
+        command.arg("--notes").arg(&notes);
+        let mut program = Program::new(folder.join("squatter.log"));
+        program.spawn(command)?;
+        let listens = until(PATIENCE, async || program.has_ended() || program.has_logged(LISTENING)).await;
+        ensure!(listens && !program.has_ended(), "the squatter has no ports: {}", program.last_words());
+        Ok(Self { program, notes })
+    }
+
+    /// It goes; what it was given.
+    pub(super) fn end(mut self) -> anyhow::Result<Spoils> {
+        self.program.kill();
+        Ok(Spoils::read(&fs::read_to_string(&self.notes)?))
+    }
+}
+
+impl Spoils {
+    fn read(notes: &str) -> Self {
+        let notes: Vec<Note> = notes.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let events = notes.iter().filter(|note| note.event.is_some()).count();
+        Self { requests: notes.len(), events }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_no_event() {
+        let note = |event: Option<&str>| {
+            let event = event.map(str::to_owned);
+            serde_json::to_string(&Note { method: "GET".into(), path: "/readyz".into(), event, bytes: 0 })
+                .unwrap()
+        };
+        let notes = [note(None), note(Some("d1")), note(None), "{\"cut\"".to_owned()].join("\n");
+        assert_eq!(Spoils::read(&notes), Spoils { requests: 3, events: 1 });
+    }
+}
