@@ -7,6 +7,6 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-build relay claude-endpoint ollama-endpoint testkit
+build relay claude-endpoint ollama-endpoint ai-relay-home testkit
 export BIN_DIR
 exec "$BIN_DIR/testkit" chaos --tunnel "$ROOT/scripts/setup-tunnel.sh" "$@"

@@ -86,15 +86,16 @@ sbom() { # TARGET
     mkdir -p "$DIST"
     (cd "$ROOT" && SOURCE_DATE_EPOCH=$(time_of .) cargo cyclonedx --format json --spec-version 1.5 --target "$1" --override-filename sbom --quiet)
     for program in $PROGRAMS; do
-        mv "$(dirname "$(manifest_of "$program")")/sbom.json" "$DIST/$program-$1.cdx.json"
+        # Its names of our own crates have the folder in which they lie.
+        sed "s|file://$ROOT|file:///ai-relay|g" "$(folder_of "$program")/sbom.json" >"$DIST/$program-$1.cdx.json"
         say "$DIST/$program-$1.cdx.json"
     done
     # It writes one beside each crate of the workspace, also of those that are not shipped.
     find "$ROOT" -maxdepth 2 -name sbom.json -exec rm {} +
 }
 
-manifest_of() { # PACKAGE
-    (cd "$ROOT" && cargo pkgid --offline -p "$1") | sed 's|^[^/]*//||; s|#.*||; s|$|/Cargo.toml|'
+folder_of() { # PACKAGE
+    (cd "$ROOT" && cargo pkgid --offline -p "$1") | sed 's|^[^/]*//||; s|#.*||'
 }
 
 # Two clones in folders of different names and depths, each with a copy of the registry and a home of its own.

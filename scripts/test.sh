@@ -32,7 +32,7 @@ install_packages() {
             brew install $missing
         fi
     elif have apt-get; then
-        missing=$(missing_packages cc:build-essential git:git curl:curl ps:procps sshd:openssh-server shellcheck:shellcheck groff:groff-base npm:npm node:nodejs slowhttptest:slowhttptest faketime:faketime)
+        missing=$(missing_packages cc:build-essential git:git curl:curl ps:procps sshd:openssh-server ip:iproute2 iptables:iptables shellcheck:shellcheck groff:groff-base npm:npm node:nodejs slowhttptest:slowhttptest faketime:faketime)
         [ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
         [ -n "$missing" ] || return 0
         [ "$(id -u)" -eq 0 ] || sudo=sudo
@@ -72,6 +72,7 @@ short_rounds() {
     ./scripts/crash-test.sh 10
     ./scripts/crash-test.sh memory 10
     [ "$(uname)" = Linux ] || return 0
+    ./scripts/chaos-test.sh --short
     ! have slowhttptest || ./scripts/slow-client-test.sh 1000
     ! have apt-get || ./scripts/bench.sh quick
 }

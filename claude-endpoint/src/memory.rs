@@ -223,7 +223,11 @@ async fn plain(request: reqwest::RequestBuilder, token: &SecretString) -> Result
         body.extend_from_slice(&chunk);
     }
     let answer = Answer { status, body: body.freeze(), retry_after };
-    Ok(if answer.is_success() { answer } else { Answer { body: hide(answer.body, token), ..answer } })
+    Ok(if answer.is_success() {
+        answer
+    } else {
+        Answer { body: hide(answer.body, token.expose_secret()), ..answer }
+    })
 }
 
 #[cfg(test)]

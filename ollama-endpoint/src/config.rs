@@ -237,8 +237,9 @@ impl Cli {
 /// Names with or without a port; an empty value names none.
 fn hosts(given: &[String]) -> anyhow::Result<Vec<String>> {
     let given = given.iter().map(|host| host.trim()).filter(|host| !host.is_empty());
-    let plain = |host: &str| host.parse::<http::uri::Authority>().is_ok() && !host.contains(['@', '*']);
+    let plain = |host: &str| host.parse::<http::uri::Authority>().is_ok() && !host.contains('*');
     let check = |host: &str| {
+        ensure!(!host.contains('@'), "MCP_ALLOWED_HOSTS: a host has neither user nor password");
         ensure!(plain(host), "MCP_ALLOWED_HOSTS: {host:?} is not a host like mac.local or mac.local:8090");
         Ok(host.to_owned())
     };

@@ -65,7 +65,7 @@ fn configuration(cli: &Cli, keys: &[SigningKeys], found: &mut Vec<Finding>) -> O
     let name = "MEMORY_TOKEN";
     match &config.token {
         Some(tokens) => {
-            let token = tokens.each();
+            let token = tokens.texts();
             let signing = cli.service().relay_signing_key.as_ref().map(secrets::split).unwrap_or_default();
             found.push(secrets::strength(name, &token, secrets::MAKE));
             found.extend(secrets::reused(&[("RELAY_SIGNING_KEY", signing), (name, token)]));

@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::{
     config::SIGNING_KEY,
-    error::chain,
+    error::{chain, hide},
     keys::KeyBook,
     signature::{self, SignatureError, SigningKeys},
     trace,
@@ -25,6 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(5);
 /// The largest answer one of our services gives.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+/// A part of a URL that is shorter is none.
+const SHORTEST_SECRET: usize = 12;
 /// The longest that a target may ask to be left alone.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// As much of an answer that needs no signature as is read: its status counts, and the start of it says why.
@@ -248,7 +250,7 @@ impl SignedClient {
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = match self.answers {
-            Answers::Any => start_of(response).await,
+            Answers::Any => without_place(start_of(response).await, &self.base),
             Answers::Signed => {
                 let answer = self.whole(response).await?;
                 let signature = headers.get(signature::ANSWER).and_then(|value| value.to_str().ok());
@@ -308,6 +310,13 @@ pub fn trace_headers() -> HeaderMap {
     value.map(|value| (HeaderName::from_static(trace::HEADER), value)).into_iter().collect()
 }
 
+/// An answer without the path and the query that were called: where a receiver has no other secret, they are it.
+fn without_place(answer: Bytes, url: &Url) -> Bytes {
+    let parts = [Some(url.path()), url.query()].into_iter().flatten();
+    let may_be_secret = parts.filter(|part| part.len() >= SHORTEST_SECRET);
+    may_be_secret.fold(answer, hide)
+}
+
 /// What there is of an answer whose status is enough.
 async fn start_of(mut response: reqwest::Response) -> Bytes {
     let mut start = BytesMut::new();
@@ -345,6 +354,17 @@ mod tests {
         assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
         assert_eq!(asked("Thu, 31 Dec 2150 23:59:59 GMT"), Some(LONGEST_WAIT));
         assert_eq!(asked("soon"), None);
+    }
+
+    #[test]
+    fn an_answer_is_quoted_without_the_secret_part_of_a_url() {
+        let said = |url: &str, answer: &'static str| {
+            String::from_utf8(without_place(answer.into(), &url.parse().unwrap()).to_vec()).unwrap()
+        };
+        let hook = "https://example.org/services/T0/B0/s3cret?token=an0ther-s3cret";
+        let answer = "Cannot POST /services/T0/B0/s3cret?token=an0ther-s3cret";
+        assert_eq!(said(hook, answer), "Cannot POST <hidden>?<hidden>");
+        assert_eq!(said("https://example.org/hook", "no /hook here"), "no /hook here");
     }
 
     #[tokio::test]

@@ -9,7 +9,6 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
-use secrecy::{ExposeSecret, SecretString};
 
 /// `{"error":{"code","message"}}` with a status. The code is stable; the message tells the reader what to do; the
 /// source goes to the log, once, when the answer is made.
@@ -143,8 +142,8 @@ impl IntoResponse for ApiError {
 
 /// An error's text from outside, without the secret that was sent there: a badly made proxy on the way may say it back,
 /// and errors are quoted in logs and to people.
-pub fn hide(text: Bytes, secret: &SecretString) -> Bytes {
-    let (said, secret) = (String::from_utf8_lossy(&text), secret.expose_secret());
+pub fn hide(text: Bytes, secret: &str) -> Bytes {
+    let said = String::from_utf8_lossy(&text);
     match !secret.is_empty() && said.contains(secret) {
         true => said.replace(secret, "<hidden>").into(),
         false => text,

@@ -73,7 +73,7 @@ pub struct Chaos {
     /// The tunnel's program
     #[arg(long, value_name = "FILE", default_value = "scripts/setup-tunnel.sh")]
     tunnel: PathBuf,
-    /// Folder of the built `relay`, `claude-endpoint` and `ollama-endpoint`
+    /// Folder of the built programs
     #[arg(long, env = "BIN_DIR", value_name = "FOLDER")]
     bin_dir: PathBuf,
 }

@@ -255,7 +255,7 @@ pub(super) async fn exchange(
             false => GithubError::Unavailable(chain(error.as_ref())),
         })?;
         let body = match token {
-            Some(token) if !parts.status.is_success() => hide(body.to_bytes(), token),
+            Some(token) if !parts.status.is_success() => hide(body.to_bytes(), token.expose_secret()),
             _ => body.to_bytes(),
         };
         Ok(Answered { status: parts.status, headers: parts.headers, body })

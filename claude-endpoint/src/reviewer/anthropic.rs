@@ -138,7 +138,7 @@ impl Anthropic {
         if status.is_success() {
             answer(&bytes, question).map_err(Failure::Final)
         } else {
-            Err(self.failure(status, &headers, &hide(bytes.into(), &self.key)))
+            Err(self.failure(status, &headers, &hide(bytes.into(), self.key.expose_secret())))
         }
     }
 

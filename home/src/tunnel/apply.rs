@@ -63,7 +63,9 @@ pub(super) fn carry_out(
     drop(stdin);
     let status = running.wait()?;
     if !status.success() {
-        bail!("the VPS was not changed as planned ({status}); above is why");
+        bail!(
+            "the VPS was not changed as planned ({status}); above is why. The account must be root's, or one that needs no password for sudo"
+        );
     }
     Ok(())
 }

@@ -73,10 +73,18 @@ impl Place {
     }
 
     /// Everything that the tunnel may have written outside of its folder.
-    pub(super) fn traces(&self) -> [PathBuf; 6] {
+    pub(super) fn traces(&self) -> [PathBuf; 7] {
         let run = |name: &str| self.run.join(name);
-        let old_log = self.log_folder.join("tunnel.log.1");
-        [self.connected(), run("tunnel.pid"), run("tunnel-ssh.pid"), run("tunnel.sock"), self.log(), old_log]
+        let log = |name: &str| self.log_folder.join(name);
+        [
+            self.connected(),
+            run("tunnel.pid"),
+            run("tunnel-ssh.pid"),
+            run("tunnel.sock"),
+            self.log(),
+            log("tunnel.log.1"),
+            log("tunnel.launchd.log"),
+        ]
     }
 
     /// Makes the folders that are missing, for their owner alone.

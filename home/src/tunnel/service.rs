@@ -49,10 +49,13 @@ pub(super) fn service(place: &Place, manager: &Manager) -> anyhow::Result<Servic
 /// # Errors
 /// The manager refuses.
 pub(super) fn uninstall() -> anyhow::Result<bool> {
-    if Manager::detect().is_err() { Ok(false) } else { services::remove(NAME) }
+    if Manager::detect().is_err() {
+        return Ok(false);
+    }
+    services::remove(NAME)
 }
 
-/// Who of the system keeps it up.
+/// Who keeps it up.
 pub(super) fn installed() -> Option<Manager> {
     services::installed(NAME)
 }

@@ -127,9 +127,11 @@ pub(super) fn extra(tables: &toml::Table) -> anyhow::Result<(Vec<Target>, Vec<Su
 
 fn check_name(name: &str) -> anyhow::Result<()> {
     let plain = name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    // What is as long as a key may be one, in the wrong line.
+    let shown = if name.len() <= LONGEST_NAME { format!("`{name}`") } else { "its `name`".to_owned() };
     ensure!(
         plain && !name.is_empty() && name.len() <= LONGEST_NAME,
-        "`{name}` is no name for a target: use up to {LONGEST_NAME} of a-z, 0-9 and -"
+        "{shown} is no name for a target: use up to {LONGEST_NAME} of a-z, 0-9 and -"
     );
     Ok(())
 }

@@ -230,7 +230,7 @@ async fn exchange(request: RequestBuilder, token: &SecretString) -> Result<(Head
     if status.is_success() {
         return Ok((headers, body.freeze()));
     }
-    let body = hide(body.freeze(), token);
+    let body = hide(body.freeze(), token.expose_secret());
     if let Some(pause) = pause(status, &headers, &body) {
         return Err(GithubError::Limited(pause));
     }

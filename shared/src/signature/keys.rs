@@ -99,7 +99,7 @@ impl Tokens {
     /// Reads a comma-separated list.
     ///
     /// # Errors
-    /// A token is too short, or cannot stand in a header.
+    /// There is none, one is too short, or there are too many.
     pub fn parse(list: &SecretString) -> Result<Self, KeyError> {
         Keys::parse(list, |text, index| {
             if text.chars().count() < SHORTEST_TOKEN {
@@ -117,17 +117,15 @@ impl Tokens {
         self.0.find(|token| mac(compare, &[token]).verify_slice(&sent).is_ok())
     }
 
-    /// The one that a client sends.
-    pub fn first(&self) -> SecretString {
-        self.each().into_iter().next().unwrap_or_default()
+    /// Their texts, for whoever looks at how strong they are.
+    pub fn texts(&self) -> Vec<SecretString> {
+        let text = |key: &Key| String::from_utf8_lossy(key.secret.expose_secret()).into_owned().into();
+        self.0.all().iter().map(text).collect()
     }
 
-    /// All of them, one by one.
-    pub fn each(&self) -> Vec<SecretString> {
-        let all = self.0.all();
-        all.iter()
-            .map(|key| String::from_utf8_lossy(key.secret.expose_secret()).into_owned().into())
-            .collect()
+    /// The one that a client sends.
+    pub fn first(&self) -> SecretString {
+        self.texts().into_iter().next().unwrap_or_default()
     }
 
     /// The keys themselves.

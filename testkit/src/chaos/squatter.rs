@@ -14,7 +14,7 @@ use anyhow::ensure;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Collected, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
@@ -95,7 +95,7 @@ async fn answer(
     notes: &Mutex<File>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (parts, body) = request.into_parts();
-    let body = Body::new(body).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = Body::new(body).collect().await.map(Collected::to_bytes).unwrap_or_default();
     let envelope: Option<Value> = serde_json::from_slice(&body).ok();
     let event = envelope.as_ref().and_then(|envelope| envelope["id"].as_str());
     let note = Note {

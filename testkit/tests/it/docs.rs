@@ -77,6 +77,12 @@ const FOREIGN: &[&str] = &[
     "dig",
     "sh",
     "nano",
+    "bash",
+    "date",
+    "getent",
+    "grep",
+    "less",
+    "mv",
 ];
 
 fn root() -> PathBuf {

@@ -95,7 +95,9 @@ fn read_page(path: &Path) -> String {
     let page = fs::read_to_string(path).unwrap();
     let groff = fed("groff", &["-Kutf8", "-man", "-Tutf8", "-ww", "-P-cbou"], &page);
     let output = groff.or_else(|| fed("mandoc", &["-man", "-Werror"], &page));
-    let output = output.expect("there is neither groff nor mandoc; scripts/test.sh installs groff-base");
+    let Some(output) = output else {
+        panic!("there is neither groff nor mandoc; scripts/test.sh installs groff-base")
+    };
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && complaints.is_empty(), "{}: {complaints}", path.display());
     String::from_utf8(output.stdout).unwrap()

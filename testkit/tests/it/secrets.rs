@@ -113,8 +113,7 @@ async fn every_route(stage: &mut Stage) {
     let [admin, memory] =
         ["RELAY_ADMIN_TOKEN", "MEMORY_TOKEN"].map(|name| stage.canaries.get(name).to_owned());
     let delivery = format!("/api/deliveries/{DELIVERY}");
-    let [relay, claude, ollama] =
-        [&stage.relay, &stage.claude, &stage.ollama].map(|process| process.url.clone());
+    let [relay, claude, ollama] = [&stage.relay, &stage.claude, &stage.ollama].map(|one| one.url.clone());
     let search = format!("/memory/search?repository=acme/shop&q={TRACK}");
     let routes = [
         (
@@ -158,8 +157,8 @@ async fn every_route(stage: &mut Stage) {
     for (url, right, paths) in &routes {
         for path in paths {
             for method in [Method::GET, Method::POST, Method::DELETE] {
-                let request = || stage.http().request(method.clone(), format!("{url}{path}"));
                 let wrong = if *right == &admin { &memory } else { &admin };
+                let request = || stage.http().request(method.clone(), format!("{url}{path}"));
                 let sent = [
                     request(),
                     request().bearer_auth("nobody knows this one"),
@@ -178,16 +177,21 @@ async fn every_route(stage: &mut Stage) {
             }
         }
     }
+    who_may_is_let_in(stage, [&relay, &ollama], [&admin, &memory]).await;
+}
+
+/// And what each of them gets who may.
+async fn who_may_is_let_in(stage: &mut Stage, [relay, ollama]: [&String; 2], [admin, memory]: [&String; 2]) {
     let all = format!("{relay}/api/deliveries");
-    assert_eq!(stage.ask(stage.http().get(&all).bearer_auth(&admin)).await.0, 200);
-    assert_eq!(stage.ask(stage.http().get(&all).bearer_auth(&memory)).await.0, 401);
+    assert_eq!(stage.ask(stage.http().get(&all).bearer_auth(admin)).await.0, 200);
+    assert_eq!(stage.ask(stage.http().get(&all).bearer_auth(memory)).await.0, 401);
     let chat =
         json!({"model": "llama3.2", "stream": false, "messages": [{"role": "user", "content": TRACK}]});
     let chat =
         stage.http().post(format!("{ollama}/api/chat")).header("x-ai-relay-memory", "acme/shop").json(&chat);
-    assert_eq!(stage.ask(chat.bearer_auth(&memory)).await.0, 200);
+    assert_eq!(stage.ask(chat.bearer_auth(memory)).await.0, 200);
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
-    for token in [&memory, &admin] {
+    for token in [memory, admin] {
         let request = stage.http().post(format!("{ollama}/mcp")).bearer_auth(token).json(&call);
         stage.ask(request.header("accept", "application/json, text/event-stream")).await;
     }

@@ -88,7 +88,7 @@ const ADVICE: [(&str, &str); 8] = [
     ("Connection refused", "no sshd listens at that port of the VPS"),
     ("timed out", "the VPS cannot be reached, or its firewall drops us"),
     ("Timeout, server", "the connection was cut"),
-    ("Connection closed by", "the VPS ended the connection"),
+    ("closed by remote host", "the VPS ended the connection"),
 ];
 
 #[cfg(test)]

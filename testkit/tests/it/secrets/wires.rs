@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{Json, Router};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::json;
 use shared::server::Limits;
 use tokio::{
@@ -88,12 +88,15 @@ impl Echo {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked: Arc<Mutex<usize>> = Arc::default();
         let count = Arc::clone(&asked);
-        let routes = Router::new().fallback(async move |headers: HeaderMap| {
+        let routes = Router::new().fallback(async move |method: Method, uri: Uri, headers: HeaderMap| {
             *lock(&count) += 1;
             let text = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
                 format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()))
             };
-            let said = format!("you sent {}", headers.iter().map(text).collect::<Vec<_>>().join("; "));
+            let said = format!(
+                "you sent {method} {uri}; {}",
+                headers.iter().map(text).collect::<Vec<_>>().join("; ")
+            );
             let error = json!({"type": "invalid_request_error", "code": "said_back", "message": said});
             (status, Json(json!({"type": "error", "message": said, "error": error})))
         });

@@ -117,7 +117,7 @@ async fn a_stop_is_clean_and_a_killed_supervisor_leaves_nothing_that_lasts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vps_that_does_not_allow_the_ports_is_told_of() {
     let mut joined = Joined::new(|plan| {
-        plan.block = plan.block.replace("AllowTcpForwarding remote", "AllowTcpForwarding no")
+        plan.block = plan.block.replace("AllowTcpForwarding remote", "AllowTcpForwarding no");
     })
     .await;
     joined.home.run();
