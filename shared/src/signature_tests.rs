@@ -79,7 +79,7 @@ fn a_token_is_found_among_several_and_the_first_is_sent() {
         assert_eq!(tokens.find(other), None, "{other}");
     }
     assert_eq!(Tokens::parse(&"the-new-token-is-long,short".into()).unwrap_err(), KeyError::Short(2, 16));
-    let many = vec!["a-long-enough-token"; 9].join(",");
+    let many = ["a-long-enough-token"; 9].join(",");
     assert_eq!(Tokens::parse(&many.into()).unwrap_err(), KeyError::TooMany(9));
     assert!(!format!("{tokens:?}").contains("long"));
 }
