@@ -86,7 +86,7 @@ export PATH=$TEST_TOOLS/node_modules/.bin:$PATH
 step "format and lints"
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --locked -- -D warnings
-shellcheck --external-sources scripts/*.sh .ci/run
+shellcheck --external-sources scripts/*.sh .ci/run home/src/tunnel/vps.sh
 # Where it is installed; audit.sh installs it, and asks for known problems, too.
 ! have cargo-deny || cargo deny --workspace check bans licenses sources
 step "build"
