@@ -97,9 +97,12 @@ CREATE TABLE confirmations (
     memory_seq INTEGER NOT NULL REFERENCES memories (seq) ON DELETE CASCADE,
     delivery   TEXT    NOT NULL,
     trust      INTEGER,                     -- as that of a memory
+    url        TEXT,                        -- where it was said, and by which event: it may be taken back there
+    event      TEXT,
     PRIMARY KEY (memory_seq, delivery)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX confirmations_delivery ON confirmations (delivery);
+CREATE INDEX confirmations_url ON confirmations (url, event);
 
 -- What memories speak of: files (`/` and the path) and commits (their first seven digits).
 CREATE TABLE mentions (

@@ -92,6 +92,23 @@ const STEPS: [Step; 6] = [
     Step::Forget { nth: 2 },
 ];
 
+/// The second person who said it takes it back, then the first: nothing of either is left, whatever order they are read in.
+#[tokio::test]
+async fn what_was_said_twice_is_taken_back_where_it_was_said() {
+    let comment = |delivery, action, url| Step::Comment { delivery, action, url, text: 1 };
+    let steps = [comment(0, 0, 1), comment(1, 0, 0), comment(2, 2, 0), comment(3, 2, 1)];
+    let words = |text: &str| text.matches(r#""forgotten""#).count();
+    let after_one = Fixture::lived(&steps[..3]).await;
+    assert_eq!(words(&after_one.exported(None).await), 1, "the first one's words stay");
+    let first = Fixture::lived(&steps).await;
+    let text = first.exported(None).await;
+    assert_eq!(words(&text), 2, "{text}");
+    let second = Fixture::new();
+    second.import(&text, 100).await.unwrap();
+    assert_eq!(second.exported(None).await, text);
+    assert_eq!(first.differences(), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn one_repository_alone_can_be_taken_out_and_what_was_forgotten_stays_so() {
     let first = Fixture::lived(&STEPS).await;

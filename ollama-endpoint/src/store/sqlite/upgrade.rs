@@ -10,7 +10,7 @@ use super::{open_writer, rebuild};
 use crate::store::StoreError;
 
 /// Newest schema this build knows.
-pub(super) const SCHEMA: u32 = 3;
+pub(super) const SCHEMA: u32 = 4;
 
 /// All tables of today.
 pub(super) const TABLES: &str = include_str!("../schema.sql");
@@ -20,6 +20,12 @@ const FROM_2: &str = "
     UPDATE records SET body = x'' WHERE id NOT IN (SELECT delivery FROM memories);
     DROP TABLE memories_fts; DROP TABLE vectors; DROP TABLE rejections; DROP TABLE memories;
     ALTER TABLE records RENAME TO records_2;";
+
+/// What confirmed a memory is known by where it was said; `reindex` finds that out for what is there already.
+const FROM_3: &str = "
+    ALTER TABLE confirmations ADD COLUMN url TEXT;
+    ALTER TABLE confirmations ADD COLUMN event TEXT;
+    CREATE INDEX confirmations_url ON confirmations (url, event);";
 
 /// Brings the memory at `path` up to date, after a copy of it was set aside.
 ///
@@ -86,13 +92,15 @@ fn bring_up(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
         return Ok(());
     }
     let transaction = connection.transaction()?;
-    if found > 0 {
-        transaction.execute_batch(FROM_2)?;
-    }
-    transaction.execute_batch(TABLES)?;
-    if found > 0 {
-        rebuild::replay(&transaction, "records_2", &transaction)?;
-        transaction.execute_batch("DROP TABLE records_2")?;
+    match found {
+        0 => transaction.execute_batch(TABLES)?,
+        3 => transaction.execute_batch(FROM_3)?,
+        _ => {
+            transaction.execute_batch(FROM_2)?;
+            transaction.execute_batch(TABLES)?;
+            rebuild::replay(&transaction, "records_2", &transaction)?;
+            transaction.execute_batch("DROP TABLE records_2")?;
+        }
     }
     transaction.pragma_update(None, "user_version", SCHEMA)?;
     transaction.commit()

@@ -105,7 +105,15 @@ fn take_back(transaction: &Connection, draft: &Draft, gone: &mut Gone) -> rusqli
         withdraw(transaction, &delivery)?;
         delete(transaction, &id, gone)?;
     }
-    Ok(())
+    // What only said again what somebody else had said: that one's words stay.
+    let said_again: Vec<String> = transaction
+        .prepare_cached(
+            "SELECT c.delivery FROM confirmations c JOIN memories m ON m.seq = c.memory_seq
+             WHERE m.repository = ? AND c.url = ? AND c.event = ? AND m.kind <> ? ORDER BY c.delivery",
+        )?
+        .query_map(params![draft.repository, url, event, draft.kind], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    said_again.iter().try_for_each(|delivery| withdraw(transaction, delivery))
 }
 
 /// What has taken this draft back before it came.
@@ -159,9 +167,15 @@ fn keep(
 fn confirm(transaction: &Connection, position: i64, delivery: &str, draft: &Draft) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO confirmations (memory_seq, delivery, trust) VALUES (?, ?, ?)",
+            "INSERT OR REPLACE INTO confirmations (memory_seq, delivery, trust, url, event) VALUES (?, ?, ?, ?, ?)",
         )?
-        .execute(params![position, delivery, draft.source.trust.map(rank)])?;
+        .execute(params![
+            position,
+            delivery,
+            draft.source.trust.map(rank),
+            draft.source.url,
+            draft.source.event
+        ])?;
     Ok(())
 }
 

@@ -129,3 +129,20 @@ fn without_room_for_a_copy_there_is_no_upgrade() {
     assert_eq!(rows(&path), before);
     assert_eq!(copies(&path), Vec::<PathBuf>::new(), "nor is half a copy left");
 }
+
+#[tokio::test]
+async fn a_memory_of_schema_3_learns_where_things_are_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("memory.db");
+    drop(opened(&path));
+    let as_3 = "DROP INDEX confirmations_url; ALTER TABLE confirmations DROP COLUMN url; ALTER TABLE confirmations DROP COLUMN event;
+        PRAGMA user_version = 3;";
+    Connection::open(&path).unwrap().execute_batch(as_3).unwrap();
+    let store = SqliteStore::open(&path).unwrap();
+    assert_eq!(copies(&path).len(), 1);
+    drop(store);
+    assert_eq!(check(&path).unwrap().differences, Vec::<String>::new());
+    let columns = "SELECT count(*) FROM pragma_table_info('confirmations') WHERE name IN ('url', 'event')";
+    let count: i64 = opened(&path).query_row(columns, [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 2);
+}
