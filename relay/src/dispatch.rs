@@ -60,7 +60,8 @@ impl Dispatch {
 pub fn client(target: &Target, timeout: Duration) -> anyhow::Result<SignedClient> {
     let (url, keys) = (target.url.clone(), target.keys.clone());
     let client = match target.kind {
-        Kind::Endpoint { service, .. } => SignedClient::new(service, url, keys, timeout),
+        // While the tunnel is down, anybody on this machine may take its ports.
+        Kind::Endpoint { service, .. } => SignedClient::wary(service, url, keys, timeout),
         Kind::Extra { signed_answers } => {
             let answers = if signed_answers { Answers::Signed } else { Answers::Any };
             SignedClient::for_receiver(&target.name, url, keys, answers, timeout)

@@ -11,6 +11,7 @@ use jiff::{Timestamp, fmt::rfc2822};
 use thiserror::Error;
 use url::Url;
 
+use self::greeting::{Greeting, Stranger};
 use crate::{
     config::SIGNING_KEY,
     error::{chain, hide},
@@ -18,6 +19,8 @@ use crate::{
     signature::{self, SignatureError, SigningKeys},
     trace,
 };
+
+mod greeting;
 
 /// Establishing a connection, to anywhere: a tunnel that hangs is found soon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -171,6 +174,28 @@ impl SignedClient {
         Ok(Self { http, service, base, keys, answers: Answers::Signed, who, key, book: None })
     }
 
+    /// The same, but on each new connection it is first asked who is there: nothing else goes to somebody who does not
+    /// hold the key. For a port that others may take while the service is away.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn wary(
+        service: impl Into<Arc<str>>,
+        base: Url,
+        keys: SigningKeys,
+        timeout: Duration,
+    ) -> reqwest::Result<Self> {
+        let client = Self::new(service, base, keys, timeout)?;
+        let greeting = Greeting {
+            service: Arc::clone(&client.service),
+            authority: client.base.authority().into(),
+            path: format!("{}{}", client.base.path().trim_end_matches('/'), greeting::PATH).into(),
+            keys: client.keys.clone(),
+        };
+        let http = build(|| builder(Some(timeout)).connector_layer(greeting.clone()))?;
+        Ok(Self { http, ..client })
+    }
+
     /// A client for somebody else's receiver of that name, which takes [`deliver`](Self::deliver)ies at `url` and has
     /// keys of its own. Errors name it, and never its URL, which may be meant for nobody's eyes.
     ///
@@ -243,7 +268,8 @@ impl SignedClient {
         body: Bytes,
         timeout: Option<Duration>,
     ) -> Result<Answer, CallError> {
-        let mut request = self.http.request(method, url).headers(self.headers(id, &body)).body(body);
+        let mut request =
+            self.http.request(method, url).headers(signed_headers(&self.keys, id, &body)).body(body);
         if let Some(timeout) = timeout {
             request = request.timeout(timeout);
         }
@@ -282,26 +308,29 @@ impl SignedClient {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> CallError {
+        if let Some(&Stranger { status, why }) = Stranger::within(&error) {
+            return CallError::NotOurs { who: self.who(), key: self.key, status, why };
+        }
         CallError::Unreachable(self.who(), chain(&error.without_url()))
     }
+}
 
-    fn headers(&self, id: &str, body: &[u8]) -> HeaderMap {
-        let signed = self.keys.sign(id, Timestamp::now().as_second(), body);
-        let values = [
-            (signature::ID, signed.id),
-            (signature::SIGNATURE, signed.signature),
-            ("content-type", "application/json".to_owned()),
-        ];
-        let mut headers = trace_headers();
-        for (name, value) in values {
-            // An id that cannot be a header value leaves the header out; the other side then refuses the request.
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                headers.insert(name, value);
-            }
+fn signed_headers(keys: &SigningKeys, id: &str, body: &[u8]) -> HeaderMap {
+    let signed = keys.sign(id, Timestamp::now().as_second(), body);
+    let values = [
+        (signature::ID, signed.id),
+        (signature::SIGNATURE, signed.signature),
+        ("content-type", "application/json".to_owned()),
+    ];
+    let mut headers = trace_headers();
+    for (name, value) in values {
+        // An id that cannot be a header value leaves the header out; the other side then refuses the request.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
         }
-        headers.insert(signature::TIMESTAMP, HeaderValue::from(signed.timestamp));
-        headers
     }
+    headers.insert(signature::TIMESTAMP, HeaderValue::from(signed.timestamp));
+    headers
 }
 
 /// What an outgoing call says of the trace that it is made for: its `traceparent`, with a span id of its own.

@@ -48,7 +48,7 @@ const STRANGERS_KEY: &str = "whsec_c29tZWJvZHkgZWxzZSBob2xkcyB0aGlzIHBvcnQ=";
 pub(super) enum Mode {
     /// As it should.
     Well,
-    /// Takes the event and says so after this time.
+    /// Takes the event and says so after this time; its probe is well.
     Slow(Duration),
     /// Answers with bytes that are no HTTP.
     Garbage,
@@ -274,7 +274,7 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response, C
             state.work(&asked).await;
             Err(Cut)
         }
-        Mode::Slow(pause) => {
+        Mode::Slow(pause) if is_event => {
             let (status, body) = state.work(&asked).await;
             sleep(pause).await;
             Ok(signed(&state.keys, id, status, &body, None))
