@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header::RETRY_AFTER};
+use http::{HeaderMap, Method, header::RETRY_AFTER};
 use jiff::{Timestamp, fmt::rfc2822};
 use thiserror::Error;
 use url::Url;
@@ -17,10 +17,13 @@ use crate::{
     error::{chain, hide},
     keys::KeyBook,
     signature::{self, SignatureError, SigningKeys},
-    trace,
 };
 
 mod greeting;
+mod headers;
+
+use headers::signed_headers;
+pub use headers::trace_headers;
 
 /// Establishing a connection, to anywhere: a tunnel that hangs is found soon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -315,30 +318,6 @@ impl SignedClient {
     }
 }
 
-fn signed_headers(keys: &SigningKeys, id: &str, body: &[u8]) -> HeaderMap {
-    let signed = keys.sign(id, Timestamp::now().as_second(), body);
-    let values = [
-        (signature::ID, signed.id),
-        (signature::SIGNATURE, signed.signature),
-        ("content-type", "application/json".to_owned()),
-    ];
-    let mut headers = trace_headers();
-    for (name, value) in values {
-        // An id that cannot be a header value leaves the header out; the other side then refuses the request.
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(name, value);
-        }
-    }
-    headers.insert(signature::TIMESTAMP, HeaderValue::from(signed.timestamp));
-    headers
-}
-
-/// What an outgoing call says of the trace that it is made for: its `traceparent`, with a span id of its own.
-pub fn trace_headers() -> HeaderMap {
-    let value = trace::current().and_then(|trace| HeaderValue::from_str(&trace.child().to_string()).ok());
-    value.map(|value| (HeaderName::from_static(trace::HEADER), value)).into_iter().collect()
-}
-
 /// An answer without the path and the query that were called: where a receiver has no other secret, they are it.
 fn without_place(answer: Bytes, url: &Url) -> Bytes {
     let parts = [Some(url.path()), url.query()].into_iter().flatten();
@@ -370,8 +349,10 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
-    use crate::trace::TraceParent;
+    use crate::trace::{self, TraceParent};
 
     #[test]
     fn a_target_says_when_to_come_back_in_seconds_or_by_a_date() {

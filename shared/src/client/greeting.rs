@@ -7,6 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -26,6 +27,8 @@ use crate::signature::{self, SignatureError, SigningKeys};
 pub(super) const PATH: &str = "/readyz";
 /// The largest answer that is read.
 const LARGEST: usize = 64 * 1024;
+/// How long it may take. Somebody who is there answers at once; a frozen tunnel takes connections and says nothing.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -36,6 +39,11 @@ pub(super) struct Stranger {
     pub(super) status: u16,
     pub(super) why: SignatureError,
 }
+
+/// Somebody took the connection, and said nothing.
+#[derive(Debug, Error)]
+#[error("it takes connections and does not say who it is within {} s: the tunnel or the service is frozen", PATIENCE.as_secs())]
+struct Silent;
 
 impl Stranger {
     /// The one that an error was made of.
@@ -93,7 +101,10 @@ where
 
     fn call(&mut self, destination: R) -> Self::Future {
         let (connecting, greeting) = (self.connector.call(destination), self.greeting.clone());
-        Box::pin(async move { greeting.greet(connecting.await?).await })
+        Box::pin(async move {
+            let greeted = tokio::time::timeout(PATIENCE, greeting.greet(connecting.await?)).await;
+            greeted.map_err(|_| Silent)?
+        })
     }
 }
 
@@ -138,7 +149,7 @@ impl Greeting {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Mutex, time::Duration};
+    use std::sync::Mutex;
 
     use axum::{Router, extract::Request, response::Response};
     use tokio::net::TcpListener;

@@ -65,6 +65,7 @@ const FOREIGN: &[&str] = &[
     "sudo",
     "systemctl",
     "tail",
+    "timedatectl",
     "useradd",
     "usermod",
     "ufw",
