@@ -53,7 +53,7 @@ impl Kind {
         let found = places.into_iter().find(|place| Path::new(place).exists());
         if found.is_none() {
             eprintln!(
-                "SKIPPED: {name} is missing, so its snippet in deploy/ is not tried; scripts/test.sh installs it"
+                "SKIPPED: {name} is missing, so its snippet in deploy/ is not tried; install it with your package manager"
             );
         }
         found
