@@ -57,16 +57,7 @@ pub async fn run(doctor: &Doctor, cli: &Cli) -> anyhow::Result<ExitCode> {
 
 /// The settings that a start would need.
 fn configuration(cli: &Cli, keys: &[SigningKeys], found: &mut Vec<Finding>) -> Option<Config> {
-    let config = match cli.config() {
-        Ok(config) => config,
-        // What is wrong with the keys was told.
-        Err(_) if keys.is_empty() => return None,
-        Err(error) => {
-            let says = format!("the {NAME} would not start: {error:#}");
-            found.push(Finding::fail("configuration", says, "mend what it names, and start it again"));
-            return None;
-        }
-    };
+    let config = common::configuration(NAME, cli.config(), keys, found)?;
     let signing = cli.service().relay_signing_key.as_ref().map(secrets::split).unwrap_or_default();
     if let Some(token) = &config.memory.token {
         let token = vec![token.clone()];

@@ -1,6 +1,6 @@
 //! What the doctors of both endpoints look at alike: the keys, the tunnel, the running service, and its queue.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use shared::{
     config::{ServiceArgs, required},
@@ -36,21 +36,31 @@ pub fn remedies() -> &'static Remedies {
 pub fn keys(service: &ServiceArgs, found: &mut Vec<Finding>) -> Vec<SigningKeys> {
     let name = "RELAY_SIGNING_KEY";
     let file = service.relay_signing_key_file.as_deref();
-    let list = match required(name, service.relay_signing_key.as_ref(), file) {
-        Ok(list) => list,
-        Err(error) => {
-            found.push(Finding::fail(name, format!("{error:#}"), LOAD));
-            return vec![];
-        }
-    };
-    let single = secrets::split(&list);
-    found.push(match SigningKeys::parse(&list) {
-        Ok(_) => secrets::strength(name, &single, secrets::MAKE_KEY),
-        Err(error) => Finding::fail(name, error.to_string(), secrets::MAKE_KEY),
-    });
+    let given = required(name, service.relay_signing_key.as_ref(), file);
+    let single =
+        secrets::list(found, name, given, LOAD, |list| SigningKeys::parse(list).map(drop), secrets::MAKE_KEY);
     found.extend(file.and_then(|file| secrets::private(name, file)));
     found.extend(service.config.as_deref().and_then(|file| secrets::private("CONFIG", file)));
     single.iter().filter_map(|one| SigningKeys::parse(one).ok()).collect()
+}
+
+/// The settings of the service `name` that a start would need, if it could start with them.
+pub fn configuration<C>(
+    name: &str,
+    config: Result<C, impl Display>,
+    keys: &[SigningKeys],
+    found: &mut Vec<Finding>,
+) -> Option<C> {
+    match config {
+        Ok(config) => Some(config),
+        // What is wrong with the keys was told.
+        Err(_) if keys.is_empty() => None,
+        Err(error) => {
+            let says = format!("the {name} would not start: {error:#}");
+            found.push(Finding::fail("configuration", says, "mend what it names, and start it again"));
+            None
+        }
+    }
 }
 
 /// The running service of that name, and what it says of itself.

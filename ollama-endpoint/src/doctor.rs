@@ -52,16 +52,7 @@ pub(crate) async fn run(doctor: &Doctor, cli: &Cli) -> anyhow::Result<ExitCode> 
 
 /// The settings that a start would need.
 fn configuration(cli: &Cli, keys: &[SigningKeys], found: &mut Vec<Finding>) -> Option<Config> {
-    let config = match cli.config() {
-        Ok(config) => config,
-        // What is wrong with the keys was told.
-        Err(_) if keys.is_empty() => return None,
-        Err(error) => {
-            let says = format!("the {SERVICE} would not start: {error:#}");
-            found.push(Finding::fail("configuration", says, "mend what it names, and start it again"));
-            return None;
-        }
-    };
+    let config = common::configuration(SERVICE, cli.config(), keys, found)?;
     let name = "MEMORY_TOKEN";
     match &config.token {
         Some(tokens) => {

@@ -172,9 +172,12 @@ impl SignedClient {
         keys: SigningKeys,
         timeout: Duration,
     ) -> reqwest::Result<Self> {
+        Ok(Self::of_ours(http(Some(timeout))?, service.into(), base, keys))
+    }
+
+    fn of_ours(http: reqwest::Client, service: Arc<str>, base: Url, keys: SigningKeys) -> Self {
         let (who, key) = (base.as_str().into(), SIGNING_KEY);
-        let (http, service) = (http(Some(timeout))?, service.into());
-        Ok(Self { http, service, base, keys, answers: Answers::Signed, who, key, book: None })
+        Self { http, service, base, keys, answers: Answers::Signed, who, key, book: None }
     }
 
     /// The same, but on each new connection it is first asked who is there: nothing else goes to somebody who does not
@@ -188,15 +191,15 @@ impl SignedClient {
         keys: SigningKeys,
         timeout: Duration,
     ) -> reqwest::Result<Self> {
-        let client = Self::new(service, base, keys, timeout)?;
+        let service: Arc<str> = service.into();
         let greeting = Greeting {
-            service: Arc::clone(&client.service),
-            authority: client.base.authority().into(),
-            path: format!("{}{}", client.base.path().trim_end_matches('/'), greeting::PATH).into(),
-            keys: client.keys.clone(),
+            service: Arc::clone(&service),
+            authority: base.authority().into(),
+            path: format!("{}{}", base.path().trim_end_matches('/'), greeting::PATH).into(),
+            keys: keys.clone(),
         };
         let http = build(|| builder(Some(timeout)).connector_layer(greeting.clone()))?;
-        Ok(Self { http, ..client })
+        Ok(Self::of_ours(http, service, base, keys))
     }
 
     /// A client for somebody else's receiver of that name, which takes [`deliver`](Self::deliver)ies at `url` and has

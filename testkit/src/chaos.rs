@@ -6,7 +6,6 @@
 
 mod account;
 mod cable;
-mod family;
 mod faults;
 mod load;
 mod namespaces;

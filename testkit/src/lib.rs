@@ -11,6 +11,7 @@ pub mod cli;
 pub mod control;
 pub mod crash;
 pub mod embedding;
+mod family;
 pub mod github;
 mod instance;
 pub mod journey;

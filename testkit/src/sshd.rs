@@ -15,7 +15,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::port::port;
+use crate::{
+    family::{Census, signal},
+    port::port,
+};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -123,8 +126,8 @@ impl Sshd {
     /// Ends it, and every connection that it has.
     pub fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        for connection in children(child.id()) {
-            let _ = Command::new("kill").args(["-KILL", &connection]).status();
+        if let Ok(census) = Census::take() {
+            signal("KILL", &census.family(child.id()));
         }
         let _ = child.kill();
         let _ = child.wait();
@@ -160,9 +163,7 @@ impl Sshd {
     /// # Errors
     /// OpenSSH is not installed.
     pub fn fingerprint(&self) -> anyhow::Result<String> {
-        let shown = Command::new("ssh-keygen").arg("-lf").arg(self.folder.join("host_key.pub")).output()?;
-        let text = String::from_utf8(shown.stdout)?;
-        Ok(text.split_whitespace().nth(1).context("ssh-keygen shows no fingerprint")?.to_owned())
+        fingerprint(&self.folder.join("host_key.pub"))
     }
 
     /// A tunnel from this sshd's `127.0.0.1:remote` to `127.0.0.1:local`, for each pair. It is up a moment later.
@@ -185,6 +186,16 @@ impl Drop for Sshd {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// SHA-256 of a public key, as `ssh-keygen -l` shows it.
+///
+/// # Errors
+/// OpenSSH is not installed, or there is no such key.
+pub(crate) fn fingerprint(key: &Path) -> anyhow::Result<String> {
+    let shown = Command::new("ssh-keygen").arg("-lf").arg(key).output()?;
+    let text = String::from_utf8(shown.stdout)?;
+    Ok(text.split_whitespace().nth(1).context("ssh-keygen shows no fingerprint")?.to_owned())
 }
 
 /// A running ssh client; killed when dropped.
@@ -213,23 +224,6 @@ pub async fn answers(address: IpAddr, port: u16) -> bool {
         sleep(Duration::from_millis(10)).await;
     }
     true
-}
-
-/// The pids of a process's children, and of theirs.
-fn children(pid: u32) -> Vec<String> {
-    let asked = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
-    let text = String::from_utf8_lossy(&asked.map(|output| output.stdout).unwrap_or_default()).into_owned();
-    let pairs: Vec<(&str, &str)> =
-        text.lines().filter_map(|line| line.trim().split_once(char::is_whitespace)).collect();
-    let mut found = vec![pid.to_string()];
-    let mut at = 0;
-    while at < found.len() {
-        let parent = found[at].clone();
-        let of = pairs.iter().filter(|(_, of)| of.trim() == parent);
-        found.extend(of.map(|(pid, _)| (*pid).to_owned()));
-        at += 1;
-    }
-    found.split_off(1)
 }
 
 /// sshd insists on being started by its absolute path.

@@ -36,7 +36,7 @@ impl Name {
     }
 
     /// Its name at the service manager.
-    pub(super) fn label(self) -> String {
+    pub(crate) fn label(self) -> String {
         format!("ai-relay-{}", self.program())
     }
 
@@ -49,7 +49,8 @@ impl Name {
         }
     }
 
-    fn about(self) -> &'static str {
+    /// What it does, as the service manager shows it.
+    pub(crate) fn about(self) -> &'static str {
         match self {
             Self::OllamaEndpoint => "AI Relay: the memory, and Ollama's proxy",
             Self::ClaudeEndpoint => "AI Relay: reviews what happens on GitHub",
@@ -60,8 +61,11 @@ impl Name {
 
 /// Those that are installed unless some are chosen: the tunnel only where it was set up.
 pub(super) fn usual(settings: &Settings) -> Vec<Name> {
-    let is_set_up = settings.tunnel_dir.join("ssh_config").exists();
-    Name::ALL.into_iter().filter(|name| *name != Name::Tunnel || is_set_up).collect()
+    Name::ALL.into_iter().filter(|name| *name != Name::Tunnel || tunnel_is_set_up(settings)).collect()
+}
+
+fn tunnel_is_set_up(settings: &Settings) -> bool {
+    settings.tunnel_dir.join("ssh_config").exists()
 }
 
 /// How one is run.
@@ -155,7 +159,7 @@ pub(super) fn check(
         check_reachable(settings)?;
     }
     if name == Name::Tunnel {
-        if !settings.tunnel_dir.join("ssh_config").exists() {
+        if !tunnel_is_set_up(settings) {
             bail!("the tunnel is not set up; run: ./scripts/setup-tunnel.sh setup --host VPS --user USER");
         }
         return Ok(());

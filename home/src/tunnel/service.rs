@@ -3,10 +3,7 @@
 use anyhow::Context;
 
 use super::place::Place;
-use crate::services::{self, Manager, Service};
-
-/// Its name.
-pub(super) const NAME: &str = "ai-relay-tunnel";
+use crate::services::{self, Manager, Name, Service};
 
 /// Has the system keep the tunnel up.
 ///
@@ -29,8 +26,8 @@ pub(super) fn service(place: &Place, manager: &Manager) -> anyhow::Result<Servic
         arguments.extend(["--log".to_owned(), text(&place.log())]);
     }
     Ok(Service {
-        name: NAME.to_owned(),
-        about: "AI Relay: SSH reverse tunnel to the VPS".to_owned(),
+        name: Name::Tunnel.label(),
+        about: Name::Tunnel.about().to_owned(),
         program,
         arguments,
         environment: vec![
@@ -52,10 +49,10 @@ pub(super) fn uninstall() -> anyhow::Result<bool> {
     if Manager::detect().is_err() {
         return Ok(false);
     }
-    services::remove(NAME)
+    services::remove(&Name::Tunnel.label())
 }
 
 /// Who keeps it up.
 pub(super) fn installed() -> Option<Manager> {
-    services::installed(NAME)
+    services::installed(&Name::Tunnel.label())
 }

@@ -73,7 +73,7 @@ fn secrets_of(
     args: &RelayArgs,
     found: &mut Vec<Finding>,
 ) -> (Vec<SecretString>, Vec<SecretString>, Vec<SecretString>) {
-    let webhook = list(
+    let webhook = secrets::list(
         found,
         "GITHUB_WEBHOOK_SECRET",
         required(
@@ -81,11 +81,12 @@ fn secrets_of(
             args.github_webhook_secret.as_ref(),
             args.github_webhook_secret_file.as_deref(),
         ),
+        LOAD,
         |list| GithubSecrets::parse(list).map(drop),
         secrets::MAKE,
     );
     let service = &args.service;
-    let keys = list(
+    let keys = secrets::list(
         found,
         "RELAY_SIGNING_KEY",
         required(
@@ -93,6 +94,7 @@ fn secrets_of(
             service.relay_signing_key.as_ref(),
             service.relay_signing_key_file.as_deref(),
         ),
+        LOAD,
         |list| SigningKeys::parse(list).map(drop),
         secrets::MAKE_KEY,
     );
@@ -103,9 +105,14 @@ fn secrets_of(
 fn admin(args: &RelayArgs, found: &mut Vec<Finding>) -> Vec<SecretString> {
     let name = "RELAY_ADMIN_TOKEN";
     match secret(name, args.relay_admin_token.as_ref(), args.relay_admin_token_file.as_deref()) {
-        Ok(Some(tokens)) => {
-            list(found, name, Ok(tokens), |tokens| Tokens::parse(tokens).map(drop), secrets::MAKE)
-        }
+        Ok(Some(tokens)) => secrets::list(
+            found,
+            name,
+            Ok(tokens),
+            LOAD,
+            |tokens| Tokens::parse(tokens).map(drop),
+            secrets::MAKE,
+        ),
         Ok(None) => {
             let says = "not set: `relay deliveries` and `relay send-test` are closed";
             found.push(Finding::warn(name, says, format!("{}, and start the relay again", secrets::MAKE)));
@@ -116,28 +123,6 @@ fn admin(args: &RelayArgs, found: &mut Vec<Finding>) -> Vec<SecretString> {
             Vec::new()
         }
     }
-}
-
-fn list(
-    found: &mut Vec<Finding>,
-    name: &str,
-    given: anyhow::Result<SecretString>,
-    check: impl Fn(&SecretString) -> Result<(), KeyError>,
-    make: &str,
-) -> Vec<SecretString> {
-    let given = match given {
-        Ok(given) => given,
-        Err(error) => {
-            found.push(Finding::fail(name, format!("{error:#}"), LOAD));
-            return vec![];
-        }
-    };
-    let secrets = secrets::split(&given);
-    found.push(match check(&given) {
-        Ok(()) => secrets::strength(name, &secrets, make),
-        Err(error) => Finding::fail(name, error.to_string(), make),
-    });
-    secrets
 }
 
 fn usable<T>(secrets: &[SecretString], parse: impl Fn(&SecretString) -> Result<T, KeyError>) -> Vec<T> {

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, path::Path};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Finding;
+use crate::signature::KeyError;
 
 /// `openssl rand -hex 16` makes as many.
 const COMFORTABLE: usize = 32;
@@ -21,6 +22,31 @@ pub const MAKE_KEY: &str =
 pub fn split(list: &SecretString) -> Vec<SecretString> {
     let parts = list.expose_secret().split(',').map(str::trim).filter(|part| !part.is_empty());
     parts.map(SecretString::from).collect()
+}
+
+/// The secrets that a setting was `given`, one by one, and what they are worth. `check` says whether they are usable at all,
+/// `load` where they come from if there are none, and `make` how better ones are made.
+pub fn list(
+    found: &mut Vec<Finding>,
+    name: &str,
+    given: anyhow::Result<SecretString>,
+    load: &str,
+    check: impl Fn(&SecretString) -> Result<(), KeyError>,
+    make: &str,
+) -> Vec<SecretString> {
+    let given = match given {
+        Ok(given) => given,
+        Err(error) => {
+            found.push(Finding::fail(name, format!("{error:#}"), load));
+            return vec![];
+        }
+    };
+    let secrets = split(&given);
+    found.push(match check(&given) {
+        Ok(()) => strength(name, &secrets, make),
+        Err(error) => Finding::fail(name, error.to_string(), make),
+    });
+    secrets
 }
 
 /// How hard the secrets of the setting `name` are to guess; `make` says how a better one is made. That they are usable at

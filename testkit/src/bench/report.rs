@@ -5,6 +5,7 @@ use std::{fmt, fs, path::Path};
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use shared::terminal::aligned;
 
 /// The middle of some numbers.
 pub(super) fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
@@ -67,24 +68,10 @@ impl fmt::Display for Goal {
     }
 }
 
-/// Prints rows under their head, the first column to the left and the others to the right.
+/// Prints rows under their head, the first two columns to the left and the others to the right.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([head[column].chars().count()]).max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let line = |cells: &[&str]| {
-        let cell = |(index, text): (usize, &&str)| {
-            let width = widths[index];
-            if index < 2 { format!("{text:<width$}") } else { format!("{text:>width$}") }
-        };
-        cells.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ")
-    };
-    println!("{}", line(head));
-    for row in rows {
-        println!("{}", line(&row.iter().map(String::as_str).collect::<Vec<_>>()).trim_end());
-    }
+    let head = head.iter().map(|&text| text.to_owned()).collect();
+    print!("{}", aligned(&[&[head], rows].concat(), 2));
 }
 
 /// Writes what was measured to `path`, if there is one.

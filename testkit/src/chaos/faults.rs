@@ -7,12 +7,14 @@ use tokio::time::sleep;
 
 use super::{
     PACE,
-    family::signal,
     net::{Cut, Side},
     site::{Internet, Site},
     squatter::{Spoils, Squatting},
 };
-use crate::control::{Gate, get, post};
+use crate::{
+    control::{Gate, get, post},
+    family::signal,
+};
 
 /// Longer than sshd waits for a client that says nothing (5 s, twice), so that it lets go of the ports.
 const LONG: Duration = Duration::from_secs(20);

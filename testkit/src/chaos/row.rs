@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shared::terminal::aligned;
 
 use super::{account::Account, faults::Fault, squatter::Spoils};
 
@@ -91,17 +92,7 @@ fn seconds(time: Option<Duration>) -> String {
 
 /// The rows with padded columns, for a terminal; below them what else there is to tell.
 pub(super) fn table(rows: &[Row]) -> String {
-    let cells = cells(rows);
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
-    let mut text = String::new();
-    for row in &cells {
-        let padded: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(padded.join("  ").trim_end());
-        text.push('\n');
-    }
-    text + &notes(rows)
+    aligned(&cells(rows), COLUMNS) + &notes(rows)
 }
 
 /// The same in Markdown, without the verdicts.
@@ -123,8 +114,8 @@ pub(super) fn json(rows: &[Row], seed: u64, ground: &str) -> Value {
     json!({"seed": seed, "ground": ground, "faults": rows.iter().map(Row::json).collect::<Vec<_>>()})
 }
 
-fn cells(rows: &[Row]) -> Vec<[String; COLUMNS]> {
-    std::iter::once(HEAD.map(str::to_owned)).chain(rows.iter().map(Row::cells)).collect()
+fn cells(rows: &[Row]) -> Vec<Vec<String>> {
+    std::iter::once(HEAD.map(str::to_owned)).chain(rows.iter().map(Row::cells)).map(Vec::from).collect()
 }
 
 fn notes(rows: &[Row]) -> String {

@@ -18,7 +18,6 @@ use tokio::time::sleep;
 use super::{
     Settings,
     account::{Account, Found, compare},
-    family::{Census, signal},
     load::{Load, Source},
     net::{Net, Ports, Side},
     service::{ASK, Service},
@@ -32,6 +31,7 @@ use crate::{
         child::{PATIENCE, Program},
         process::{Relay, SIGNING_KEY, WEBHOOK_SECRET},
     },
+    family::{Census, signal},
     github::{GitHub, HookOwner},
     ollama::{Model, Ollama},
     scenario::{REVIEWER, REVIEWER_TOKEN, Scenario},

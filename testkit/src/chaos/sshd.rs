@@ -8,13 +8,11 @@ use std::{
 use anyhow::{Context, ensure};
 use tokio::net::TcpStream;
 
-use super::family::{Census, signal};
 use crate::{
-    crash::{
-        child::{PATIENCE, Program, until},
-        process::run,
-    },
+    crash::child::{PATIENCE, Program, until},
+    family::{Census, signal},
     place::{PATH, Place},
+    sshd::{fingerprint, keygen},
 };
 
 /// See the module. Killed with all of its sessions when dropped.
@@ -31,8 +29,7 @@ impl Sshd {
     pub(super) async fn start(folder: &Path, place: Place, port: u16) -> anyhow::Result<Self> {
         let folder = folder.join("vps-ssh");
         fs::create_dir(&folder)?;
-        let key = folder.join("host_key").display().to_string();
-        run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &key])?;
+        keygen(&folder.join("host_key"))?;
         // Privilege separation wants this folder; a packaged sshd makes it at boot.
         let _ = fs::create_dir_all("/run/sshd");
         let mut sshd = Self { program: Program::new(folder.join("sshd.log")), folder, place, port };
@@ -43,10 +40,7 @@ impl Sshd {
 
     /// SHA-256 of its host key, as the VPS's console would show it.
     pub(super) fn fingerprint(&self) -> anyhow::Result<String> {
-        let key = self.folder.join("host_key.pub");
-        let output = std::process::Command::new("ssh-keygen").arg("-lf").arg(key).output()?;
-        let line = String::from_utf8_lossy(&output.stdout).into_owned();
-        line.split_whitespace().nth(1).map(str::to_owned).context("ssh-keygen -l shows no fingerprint")
+        fingerprint(&self.folder.join("host_key.pub"))
     }
 
     /// Writes what an administrator would after the tunnel's setup. It is read at the next start.

@@ -9,12 +9,10 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use super::{
-    family::{Census, signal},
-    net::Ports,
-};
+use super::net::Ports;
 use crate::{
     crash::child::{PATIENCE, Program, until},
+    family::{Census, signal},
     place::Place,
 };
 

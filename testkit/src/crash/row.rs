@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shared::terminal::aligned;
+
 use super::{bench::Bench, book::Account};
 
 const COLUMNS: usize = 11;
@@ -122,16 +124,9 @@ impl Row {
 /// The rows as a table, and below it what the relay said and what is wrong.
 pub(super) fn table(rows: &[Row]) -> String {
     let head = HEAD.map(str::to_owned);
-    let cells: Vec<[String; COLUMNS]> = std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
-    let mut text = String::new();
-    for row in &cells {
-        let padded: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(padded.join("  ").trim_end());
-        text.push('\n');
-    }
+    let cells: Vec<Vec<String>> =
+        std::iter::once(head).chain(rows.iter().map(Row::cells)).map(Vec::from).collect();
+    let mut text = aligned(&cells, COLUMNS);
     text.push_str("\nwhat the relay said\n");
     for row in rows.iter().filter(|row| !row.said.is_empty()) {
         text.push_str(&format!("  {}: {}\n", row.fault, row.said));

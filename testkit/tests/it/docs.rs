@@ -160,8 +160,8 @@ impl Shelf {
         for name in FOREIGN {
             shelf.program(name, "exit 0");
         }
-        for (real, link) in [("deploy", "deploy"), (".env.example", ".env.example")] {
-            std::os::unix::fs::symlink(root().join(real), shelf.folder.join(link)).unwrap();
+        for name in ["deploy", ".env.example"] {
+            std::os::unix::fs::symlink(root().join(name), shelf.folder.join(name)).unwrap();
         }
         fs::create_dir(shelf.folder.join("scripts")).unwrap();
         for script in fs::read_dir(root().join("scripts")).unwrap() {
@@ -243,19 +243,13 @@ fn ours(world: &World, all: &Binaries, name: &str, unlike: &[&str]) -> String {
     format!("{exports}{asked}exec '{program}' \"$@\"")
 }
 
-/// A script's flags and words must be in what it says about itself; running it is for the tests of the script.
+/// A script's flags must stand in it, or in the program that thin scripts pass them on to; running it is for the tests of
+/// the script.
 fn flags_are_known(script: &Path) -> String {
-    let path = script.display();
+    let (path, program) = (script.display(), root().join("home/src").display().to_string());
     format!(
-        "/bin/bash -n '{path}' || exit 1\nfor word in \"$@\"; do\n  case $word in --*) /bin/grep -q -e \"$word\" '{path}' {} || {{ echo \"{path} does not know $word\"; exit 1; }} ;; esac\ndone",
-        help_of("ai-relay-home")
+        "/bin/bash -n '{path}' || exit 1\nfor word in \"$@\"; do\n  case $word in --*) /bin/grep -q -e \"$word\" -r '{path}' '{program}' || {{ echo \"{path} does not know $word\"; exit 1; }} ;; esac\ndone"
     )
-}
-
-/// A file with all that a program says about itself, since thin scripts pass their flags on to it.
-fn help_of(name: &str) -> String {
-    let folder = root().join(name.trim_start_matches("ai-relay-")).join("src");
-    format!("-r '{}'", folder.display())
 }
 
 #[tokio::test(flavor = "multi_thread")]

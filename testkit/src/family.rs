@@ -16,11 +16,11 @@ struct Process {
 
 /// Everybody who runs, at one moment.
 #[derive(Debug)]
-pub(super) struct Census(Vec<Process>);
+pub(crate) struct Census(Vec<Process>);
 
 impl Census {
     /// As of now.
-    pub(super) fn take() -> anyhow::Result<Self> {
+    pub(crate) fn take() -> anyhow::Result<Self> {
         let output = Command::new("ps").args(["-A", "-o", "pid=,ppid=,comm="]).output();
         let output = output.context("ps is missing (package procps)")?;
         ensure!(output.status.success(), "ps ended with {}", output.status);
@@ -39,7 +39,7 @@ impl Census {
     }
 
     /// `root` and all that descend from it, parents first: none of them is there to start what was killed again.
-    pub(super) fn family(&self, root: u32) -> Vec<u32> {
+    pub(crate) fn family(&self, root: u32) -> Vec<u32> {
         let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
         for process in &self.0 {
             children.entry(process.parent).or_default().push(process.pid);
@@ -54,12 +54,12 @@ impl Census {
     }
 
     /// Whether a process of this id runs a program of this name.
-    pub(super) fn is(&self, pid: u32, name: &str) -> bool {
+    pub(crate) fn is(&self, pid: u32, name: &str) -> bool {
         self.0.iter().any(|process| process.pid == pid && process.name == name)
     }
 
     /// Those of a family that run a program of this name.
-    pub(super) fn named(&self, root: u32, name: &str) -> Vec<u32> {
+    pub(crate) fn named(&self, root: u32, name: &str) -> Vec<u32> {
         let family = self.family(root);
         let wanted = |process: &&Process| process.name == name && family.contains(&process.pid);
         self.0.iter().filter(wanted).map(|process| process.pid).collect()
@@ -67,7 +67,7 @@ impl Census {
 }
 
 /// Sends a signal to each; one that has ended is not missed.
-pub(super) fn signal(signal: &str, pids: &[u32]) {
+pub(crate) fn signal(signal: &str, pids: &[u32]) {
     for pid in pids {
         let _ = run("kill", &[&format!("-{signal}"), &pid.to_string()]);
     }
