@@ -180,14 +180,14 @@ impl RelayArgs {
         Duration::from_secs(self.dedup_body_window)
     }
 
-    /// Where the running relay is.
+    /// Where the running relay is: `RELAY_URL`, or where it listens on this machine.
     ///
     /// # Errors
     /// None: the built URL is always valid, but the type does not know it.
     pub fn base_url(&self) -> anyhow::Result<Url> {
         match &self.relay_url {
             Some(url) => Ok(url.clone()),
-            None => Url::parse(&format!("http://127.0.0.1:{}", self.service.port)).context("PORT"),
+            None => Url::parse(&self.service.own_url()).context("LISTEN and PORT"),
         }
     }
 }

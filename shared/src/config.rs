@@ -11,6 +11,7 @@ use std::{
 };
 
 mod app;
+mod listen;
 mod log;
 mod service;
 mod tunnel;

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::{LogArgs, again, required};
+use super::{LogArgs, again, listen, required};
 use crate::{keys::Ring, server::Limits, signature::SigningKeys};
 
 /// The setting of the keys between our services.
@@ -22,8 +22,8 @@ pub struct ServiceArgs {
     /// TOML file with settings, named like the environment variables in lower case
     #[arg(long, env = "CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Address to listen on
-    #[arg(long, env = "LISTEN", default_value = "127.0.0.1")]
+    /// Address to listen on, or the network interface that has it (docker0)
+    #[arg(long, env = "LISTEN", default_value = "127.0.0.1", value_parser = listen::address)]
     pub listen: IpAddr,
     /// Port to listen on
     #[arg(long, env = "PORT", default_value = "0")]

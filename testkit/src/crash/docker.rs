@@ -1,6 +1,7 @@
 //! The image of `deploy/` in a real Docker engine: what its cage leaves it, that it is healthy without the Mac, and
 //! that deployments under load lose nothing.
 
+mod bridge;
 mod cage;
 mod container;
 mod deployments;

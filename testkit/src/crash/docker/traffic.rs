@@ -13,10 +13,13 @@ use sha2::{Digest, Sha256};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::super::{
-    child::{PATIENCE, until},
-    process::{SIGNING_KEY, WEBHOOK_SECRET},
-    target::{Mode, Target},
+use super::{
+    super::{
+        child::{PATIENCE, until},
+        process::{SIGNING_KEY, WEBHOOK_SECRET},
+        target::{Mode, Target},
+    },
+    bridge::Bridge,
 };
 use crate::{
     control::lock,
@@ -36,6 +39,7 @@ pub(super) struct Traffic {
     github: GitHub,
     hook: u64,
     port: u16,
+    bridge: Bridge,
     targets: [Target; 2],
     sent: Arc<Mutex<Vec<Sent>>>,
     count: Arc<AtomicUsize>,
@@ -73,7 +77,9 @@ impl Traffic {
         Scenario::default().load_into(&github);
         let owner = HookOwner::Repository(REPOSITORY.to_owned());
         github.add_hook_admin(owner.clone(), REVIEWER);
-        let hook = github.add_hook(owner, &format!("http://127.0.0.1:{port}/github-webhook"), WEBHOOK_SECRET);
+        let bridge = Bridge::new(port)?;
+        let url = format!("http://{}:{port}/github-webhook", bridge.address);
+        let hook = github.add_hook(owner, &url, WEBHOOK_SECRET);
         let targets = Target::both()?;
         for target in &targets {
             target.set(Mode::Refused);
@@ -82,6 +88,7 @@ impl Traffic {
             github,
             hook,
             port,
+            bridge,
             targets,
             sent: Arc::default(),
             count: Arc::default(),
@@ -92,7 +99,7 @@ impl Traffic {
 
     /// Where the relay is to be.
     pub(super) fn relay(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}:{}", self.bridge.address, self.port)
     }
 
     /// The variables of the compose file.
@@ -103,7 +110,7 @@ impl Traffic {
             ("RELAY_ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
             ("GITHUB_TOKEN", REVIEWER_TOKEN.to_owned()),
             ("GITHUB_REPOSITORIES", REPOSITORY.to_owned()),
-            ("LISTEN", "127.0.0.1".to_owned()),
+            ("LISTEN", self.bridge.name.clone()),
             ("PORT", self.port.to_string()),
         ]
     }
