@@ -7,13 +7,14 @@ set -euo pipefail
 cd "$ROOT"
 
 TOOLS=$ROOT/target/audit-tools
+CARGO_DENY=cargo-deny@0.20.2
 PYTHON_TOOLS="zizmor==1.32.0 check-jsonschema==0.39.0"
 export PATH=$TOOLS/bin:$TOOLS/python/bin:$PATH
 
 need_system
 if ! have cargo-deny; then
     say "installing cargo-deny (once, some minutes)"
-    cargo install --locked --root "$TOOLS" cargo-deny
+    cargo install --locked --root "$TOOLS" "$CARGO_DENY"
 fi
 if ! have zizmor || ! have check-jsonschema; then
     have python3 || fail "python3 is missing; install it with your package manager"

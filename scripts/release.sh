@@ -11,7 +11,7 @@ usage() {
     say "usage: release.sh build [TARGET]         the archive ai-relay-TARGET.tar.gz with its checksum, in DIST=$DIST"
     say "       release.sh pack TARGET FOLDER    the same, of programs that are built already"
     say "       release.sh sbom [TARGET]          what each program is made of, as CycloneDX, in DIST"
-    say "       release.sh prove [CRATE]          builds it twice, in two places, and compares (relay; takes some minutes)"
+    say "       release.sh prove [CRATE] [TARGET] builds it twice, in two places, and compares (relay; takes some minutes)"
     say "       release.sh version                the version, as the tag of a release must have it after its v"
     say "TARGET is one of rustc's, such as x86_64-unknown-linux-musl; without it this machine's."
 }
@@ -47,6 +47,14 @@ gnu_tar() { # only it sorts and takes times
     fi
 }
 
+built_with() { # what else makes the bytes, for whoever builds them again
+    say "commit $(git -C "$ROOT" rev-parse HEAD)"
+    rustc --version --verbose
+    "${TARGET_CC:-cc}" --version | head -n 1
+    ld --version 2>/dev/null | head -n 1 || ld -v 2>&1 | head -n 1
+    gzip --version 2>&1 | head -n 1
+}
+
 pack() { # TARGET FOLDER-OF-PROGRAMS
     local name=ai-relay-$1 tar stage epoch program shell
     tar=$(gnu_tar)
@@ -59,6 +67,7 @@ pack() { # TARGET FOLDER-OF-PROGRAMS
         for shell in bash zsh fish; do "$2/$program" completions "$shell" >"$stage/ai-relay/completions/$program.$shell"; done
     done
     (cd "$ROOT" && cp README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT .env.example "$stage/ai-relay/" && cp -R deploy "$stage/ai-relay/")
+    built_with >"$stage/ai-relay/BUILD-INFO"
     find "$stage" -type d -exec chmod 755 {} +
     find "$stage" -type f -exec chmod 644 {} +
     chmod 755 "$stage"/ai-relay/bin/*
@@ -99,13 +108,12 @@ folder_of() { # PACKAGE
 }
 
 # Two clones in folders of different names and depths, each with a copy of the registry and a home of its own.
-prove() { # CRATE
-    local crate=$1 place target clone registry=${CARGO_HOME:-$HOME/.cargo}/registry
+prove() { # CRATE TARGET
+    local crate=$1 target=$2 place clone registry=${CARGO_HOME:-$HOME/.cargo}/registry
     # rustup looks for the toolchain, which is part of what makes the bytes, below the real home.
     export RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}
     need_clean
     need_system
-    target=$(host)
     place=$(mktemp -d)
     for clone in one another/place/two; do
         say "== $crate in $place/$clone"
@@ -133,7 +141,7 @@ case ${1:-} in
     build) build_release "${2:-$(host)}" ;;
     pack) [ $# -eq 3 ] && pack "$2" "$3" ;;
     sbom) sbom "${2:-$(host)}" ;;
-    prove) prove "${2:-relay}" ;;
+    prove) prove "${2:-relay}" "${3:-$(host)}" ;;
     version) version ;;
     -h | --help) usage ;;
     *) usage >&2 && exit 2 ;;
