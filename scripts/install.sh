@@ -15,11 +15,12 @@ LARGEST=100000000
 
 usage() {
     cat <<EOF
-usage: install.sh [--to FOLDER] [--version VERSION] [--only PROGRAM] [--from URL]
+usage: install.sh [--to FOLDER] [--version VERSION] [--only PROGRAM] [--from PLACE]
   --to FOLDER        installs into FOLDER/bin and FOLDER/share (root: /usr/local, others: ~/.local)
   --version VERSION  that release, such as 0.1.0; without it the newest
   --only PROGRAM     one of: $PROGRAMS (may be given several times)
-  --from URL         where the releases are (or AI_RELAY_RELEASES): https://github.com/OWNER/NAME/releases
+  --from PLACE       where the releases are (or AI_RELAY_RELEASES): https://github.com/OWNER/NAME/releases,
+                     or a folder with what was downloaded of one: the archive and SHA256SUMS
 EOF
 }
 
@@ -41,17 +42,16 @@ platform() {
     esac
 }
 
-fetch() { # URL FILE
-    # Redirects of an https URL must not lead to one that is none.
-    case $1 in https://*) only='=https' ;; *) only='=http,https' ;; esac
-    if have curl; then
-        curl --fail --silent --show-error --location --proto "$only" --max-filesize "$LARGEST" --max-time 600 --output "$2" "$1"
-    elif have wget; then
-        if [ "$only" = '=https' ]; then wget --quiet --https-only --timeout 60 --output-document "$2" "$1"; else
-            wget --quiet --timeout 60 --output-document "$2" "$1"; fi
-    else
-        fail "there is neither curl nor wget; install one of them"
-    fi || fail "cannot download $1; is that release there, and is this machine online?"
+fetch() { # URL-OR-FILE FILE
+    # Redirects of an https URL must not lead to one that is none, which wget cannot promise.
+    case $1 in
+        https://*) only='=https' ;;
+        http://*) only='=http,https' ;;
+        *) cp "$1" "$2" 2>/dev/null || fail "there is no $1"; return ;;
+    esac
+    have curl || fail "curl is missing; install it, or download the release yourself and give --from FOLDER"
+    curl --fail --silent --show-error --location --proto "$only" --max-filesize "$LARGEST" --max-time 600 --output "$2" "$1" ||
+        fail "cannot download $1; is that release there, and is this machine online?"
 }
 
 sum_of() { # FILE
@@ -77,16 +77,14 @@ version_of() { # PROGRAM -> its version; nothing where it does not run
 
 look_at() { # NAME FILE: fails unless it is a program that runs here
     [ -f "$2" ] || fail "the archive has no $1; nothing was installed"
-    chmod 755 "$2"
     [ -n "$(version_of "$2")" ] || fail "$1 does not run on this machine; nothing was installed"
 }
 
 install_program() { # NAME FILE FOLDER
     old=''
     [ ! -e "$3/$1" ] || old=$(version_of "$3/$1")
-    # Beside it first: a program that runs keeps its file, and nobody ever sees half of one.
-    cp "$2" "$3/.$1.new"
-    mv -f "$3/.$1.new" "$3/$1"
+    # A program that runs keeps its file, and nobody ever sees half of one.
+    mv -f "$2" "$3/$1"
     say "$3/$1: ${old:+$old -> }$(version_of "$3/$1")"
     replaced=$replaced$old
 }
@@ -99,6 +97,9 @@ install_texts() { # FROM TO: man pages and completions, of what was installed
         cp "$1/completions/$name.zsh" "$2/zsh/site-functions/_$name"
         cp "$1/completions/$name.fish" "$2/fish/vendor_completions.d/$name.fish"
     done
+    # The unit, the proxies' snippets and the settings, for a machine without a clone.
+    mkdir -p "$2/ai-relay"
+    cp -R "$1/deploy" "$1/.env.example" "$2/ai-relay/"
 }
 
 main() {
@@ -128,22 +129,27 @@ main() {
     have sha256sum || have shasum || fail "there is neither sha256sum nor shasum, and nothing is installed unchecked; install coreutils"
     platform=$(platform) || fail "there is no release for $(uname -s) on $(uname -m); build from the sources instead: cargo build --release --locked"
     archive=ai-relay-$platform.tar.gz
-    place=$RELEASES/latest/download
-    [ -z "$version" ] || place=$RELEASES/download/v$version
+    if [ -d "$RELEASES" ]; then place=$RELEASES; else
+        place=$RELEASES/latest/download
+        [ -z "$version" ] || place=$RELEASES/download/v$version
+    fi
 
-    scratch=$(mktemp -d)
-    trap 'rm -rf "$scratch"' EXIT
+    # Whoever runs the services must be able to read and start what root installs.
+    umask 022
+    scratch=$(mktemp -d) unpacked=''
+    trap 'rm -rf "$scratch" ${unpacked:+"$unpacked"}' EXIT
     trap 'exit 130' INT TERM HUP
     fetch "$place/SHA256SUMS" "$scratch/SHA256SUMS"
     fetch "$place/$archive" "$scratch/$archive"
     check "$scratch/$archive" "$archive" "$scratch/SHA256SUMS"
     say "$archive: its SHA-256 is the release's"
-    mkdir "$scratch/unpacked"
-    tar -xzf "$scratch/$archive" -C "$scratch/unpacked"
-
-    new=$scratch/unpacked/ai-relay replaced=''
-    for name in $wanted_programs; do look_at "$name" "$new/bin/$name"; done
+    # Where they are to run: nothing may be started below a /tmp that is mounted noexec.
     mkdir -p "$to/bin"
+    unpacked=$(mktemp -d "$to/.ai-relay.XXXXXX")
+    tar -xzf "$scratch/$archive" -C "$unpacked" --no-same-owner
+
+    new=$unpacked/ai-relay replaced=''
+    for name in $wanted_programs; do look_at "$name" "$new/bin/$name"; done
     for name in $wanted_programs; do install_program "$name" "$new/bin/$name" "$to/bin"; done
     install_texts "$new" "$to/share"
     [ -z "$replaced" ] || say "what runs is the former version until it is restarted"

@@ -168,6 +168,9 @@ impl World {
             !["install.sh", ".local", "uname"].iter().any(|known| *name == known)
         };
         assert_eq!(left.iter().find(known), None, "scratch files");
+        let own = fs::read_dir(self.installed("")).into_iter().flatten();
+        let own: Vec<_> = own.map(|file| file.unwrap().file_name()).collect();
+        assert!(own.iter().all(|name| name == "bin" || name == "share"), "{own:?}");
     }
 }
 
@@ -187,7 +190,10 @@ async fn a_release_is_installed_with_its_man_pages_and_completions() {
         assert!(world.installed(&format!("share/man/man1/{name}.1")).exists());
         assert!(world.installed(&format!("share/bash-completion/completions/{name}")).exists());
     }
-    assert!(world.installed("share/man/man1/relay-deliveries-list.1").exists());
+    for text in ["man/man1/relay-deliveries-list.1", "ai-relay/deploy/relay.service", "ai-relay/.env.example"]
+    {
+        assert!(world.installed("share").join(text).exists(), "{text}");
+    }
     let (_, again) = world.install(&["--only", "relay"]);
     assert!(
         again.contains(&format!("{VERSION} -> {VERSION}")) && again.contains("until it is restarted"),
@@ -195,6 +201,36 @@ async fn a_release_is_installed_with_its_man_pages_and_completions() {
     );
     assert!(!again.contains("bin/claude-endpoint"), "{again}");
     world.left_nothing();
+}
+
+/// Root's umask is often 077, and a unit with an account of its own is to start what root installed.
+#[tokio::test(flavor = "multi_thread")]
+async fn others_may_run_what_was_installed_whatever_the_umask() {
+    let world = World::new().await;
+    let release = packed(|_| ());
+    world.publish(File::Whole(release.clone()), &sums(&release));
+    let text = [b"umask 077\n".as_slice(), &fs::read(script("install.sh")).unwrap()].concat();
+    let to = world.installed("");
+    assert!(world.run(&text, &["--to", to.to_str().unwrap()]).status.success());
+    for (name, wanted) in [("bin", 0o755), ("bin/relay", 0o755), ("share/man/man1/relay.1", 0o644)] {
+        let mode = fs::metadata(world.installed(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, wanted, "{name}: {mode:o}");
+    }
+}
+
+/// The way for private repositories: the installer has no token, whoever downloads has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_downloaded_already_is_installed_from_its_folder() {
+    let world = World::new().await;
+    let (release, folder) = (packed(|_| ()), tempfile::tempdir().unwrap());
+    let from = ["--from", folder.path().to_str().unwrap()];
+    let (success, said) = world.install(&from);
+    assert!(!success && said.contains("there is no ") && said.contains("SHA256SUMS"), "{said}");
+    fs::write(folder.path().join(archive()), &release).unwrap();
+    fs::write(folder.path().join("SHA256SUMS"), sums(&release)).unwrap();
+    let (success, said) = world.install(&from);
+    assert!(success && world.installed("bin/relay").exists(), "{said}");
+    assert_eq!(world.files.asked.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
