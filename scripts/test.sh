@@ -21,8 +21,10 @@ missing_packages() { # PROGRAM:PACKAGE...: the packages of those programs that a
     done
 }
 
+apt_install() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
+
 install_packages() {
-    local missing sudo=''
+    local missing proxies sudo=''
     if [ "$(uname)" = Darwin ]; then
         # macOS has sshd, ssh, git and curl; the compiler comes with Xcode's command line tools
         missing=$(missing_packages shellcheck:shellcheck npm:node)
@@ -34,14 +36,20 @@ install_packages() {
     elif have apt-get; then
         missing=$(missing_packages cc:build-essential git:git curl:curl ps:procps sshd:openssh-server ip:iproute2 iptables:iptables shellcheck:shellcheck groff:groff-base npm:npm node:nodejs slowhttptest:slowhttptest faketime:faketime)
         [ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
-        [ -n "$missing" ] || return 0
+        # What older systems do not have: without them the proxies are not tried, and the tests say so.
+        proxies=$(missing_packages nginx:nginx-light caddy:caddy)
+        [ -n "$missing$proxies" ] || return 0
         [ "$(id -u)" -eq 0 ] || sudo=sudo
-        say "installing$missing"
+        say "installing$missing$proxies"
         $sudo apt-get update -qq
         # shellcheck disable=SC2086
-        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-        # Only the program is wanted: nobody asked for an ssh server on port 22.
+        [ -z "$missing" ] || apt_install $missing
+        # shellcheck disable=SC2086
+        [ -z "$proxies" ] || apt_install $proxies || say "NOTE: there is no$proxies here"
+        # Only the programs are wanted: nobody asked for servers on ports 22 and 80.
         case $missing in *openssh-server*) $sudo systemctl disable --now ssh.service ssh.socket >/dev/null 2>&1 || true ;; esac
+        case $proxies in *nginx*) $sudo systemctl disable --now nginx.service >/dev/null 2>&1 || true ;; esac
+        case $proxies in *caddy*) $sudo systemctl disable --now caddy.service >/dev/null 2>&1 || true ;; esac
     else
         missing=$(missing_packages cc:gcc git:git sshd:openssh-server shellcheck:shellcheck npm:npm)
         [ -z "$missing" ] || fail "missing:$missing; install them with your package manager"

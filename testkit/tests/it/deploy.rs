@@ -106,6 +106,35 @@ fn the_relay_starts_with_the_compose_files_defaults() {
     assert!(well && said.contains("port = \"4200\""), "{said}");
 }
 
+/// `--env-file` alone only fills in what the file names.
+#[test]
+fn with_docker_alone_every_setting_of_the_file_reaches_the_relay() {
+    let program = Path::new("/usr/bin/docker-compose");
+    if !program.exists() {
+        eprintln!("SKIPPED: docker-compose is missing, so deploy/docker-compose.alone.yaml is not tried");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("deploy")).unwrap();
+    let mut command = Command::new(program);
+    command.current_dir(folder.path()).args(["--env-file", "relay.env"]);
+    for name in ["deploy/docker-compose.yaml", "deploy/docker-compose.alone.yaml"] {
+        fs::write(folder.path().join(name), read(name)).unwrap();
+        command.args(["--file", name]);
+    }
+    let secrets = ["GITHUB_WEBHOOK_SECRET", "RELAY_SIGNING_KEY", "RELAY_ADMIN_TOKEN"];
+    let settings = secrets.map(|name| format!("{name}=secret-of-{name}\n")).concat()
+        + "LISTEN=127.0.0.1\nTRUSTED_PROXIES=198.51.100.0/24\nMAX_BACKLOG=7\n";
+    fs::write(folder.path().join("relay.env"), settings).unwrap();
+    let (well, said) = run(command.arg("config").env("SOURCE_COMMIT", "1a2b3c4d5e6f"));
+    assert!(well, "{said}");
+    for wanted in
+        ["TRUSTED_PROXIES: 198.51.100.0/24", "MAX_BACKLOG: '7'", "LISTEN: 127.0.0.1", "1a2b3c4d5e6f"]
+    {
+        assert!(said.replace('"', "'").contains(wanted), "{wanted}: {said}");
+    }
+}
+
 #[test]
 fn systemd_takes_the_unit_and_finds_little_that_it_may_do() {
     let program = Path::new("/usr/bin/systemd-analyze");
