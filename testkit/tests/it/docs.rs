@@ -35,6 +35,7 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 /// The system's, and other people's. In these tests they do nothing.
 const FOREIGN: &[&str] = &[
     "apt-get",
+    "awk",
     "brew",
     "caddy",
     "cargo",
@@ -48,6 +49,7 @@ const FOREIGN: &[&str] = &[
     "gemini",
     "git",
     "install",
+    "ip",
     "journalctl",
     "kill",
     "launchctl",
@@ -55,10 +57,12 @@ const FOREIGN: &[&str] = &[
     "nginx",
     "ollama",
     "openssl",
+    "pkill",
     "pmset",
     "promtool",
     "python3",
     "rm",
+    "rsync",
     "ss",
     "ssh",
     "sshd",
@@ -163,6 +167,11 @@ impl Shelf {
         for name in ["deploy", ".env.example"] {
             std::os::unix::fs::symlink(root().join(name), shelf.folder.join(name)).unwrap();
         }
+        // The settings, which the programs have already.
+        fs::write(shelf.folder.join(".env"), "").unwrap();
+        fs::write(shelf.folder.join("relay.env"), "").unwrap();
+        fs::create_dir(shelf.folder.join("target")).unwrap();
+        std::os::unix::fs::symlink(shelf.folder.join("bin"), shelf.folder.join("target/release")).unwrap();
         fs::create_dir(shelf.folder.join("scripts")).unwrap();
         for script in fs::read_dir(root().join("scripts")).unwrap() {
             let script = script.unwrap().path();
@@ -211,7 +220,8 @@ impl Shelf {
         };
         self.backups.set(self.backups.get() + 1);
         let file = format!("file-{}", self.backups.get());
-        let text = words(commands, "ID", DELIVERY);
+        let text = commands.replace("/etc/ai-relay/", &format!("{}/", self.folder.display()));
+        let text = words(&text, "ID", DELIVERY);
         let text = words(&text, "TARGET", "claude");
         words(&text, "FILE", &file)
     }
