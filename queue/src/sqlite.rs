@@ -32,7 +32,7 @@ mod prune;
 mod put;
 mod read;
 mod store;
-mod wal;
+pub mod wal;
 mod write;
 
 use connection::Handle;

@@ -13,11 +13,12 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{connection, wal, write};
 use crate::{
     aside,
+    files::with_end,
     model::{Backup, Error, Result},
 };
 
@@ -49,11 +50,11 @@ pub(super) struct Opened {
 /// hand, nobody else can be working on them.
 pub(super) fn prepare(path: &Path, now: Timestamp) -> Result<Opened> {
     let lock = lock(path)?;
-    let writer = open(path, WRITER_CACHE)?;
-    check_log(&writer, path)?;
+    let writer = open_first(path, WRITER_CACHE)?;
+    wal::check(&writer, path)?;
     upgrade(&writer, path)?;
     aside::clear(path);
-    let unchecked = !look_through(path, read_only(path)?, Some(FIRST_LOOK))?;
+    let unchecked = !look_through(path, &mut read_only(path)?, Some(FIRST_LOOK))?;
     write::take_back_leases(&writer, now)?;
     Ok(Opened {
         lock,
@@ -65,16 +66,21 @@ pub(super) fn prepare(path: &Path, now: Timestamp) -> Result<Opened> {
     })
 }
 
-/// A damaged log stays where it is: SQLite would take it away when it closes the file, and the next start would find
-/// nothing wrong.
-fn check_log(writer: &Connection, path: &Path) -> Result<()> {
-    writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    wal::check(writer, &beside_with(path, "-wal"))?;
-    writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    Ok(())
+/// Opens the file for a look from outside, beside whoever works with it.
+pub(super) fn open_beside(path: &Path) -> Result<Connection> {
+    let connection = open_first(path, READER_CACHE)?;
+    wal::check_beside(&connection, path)?;
+    Ok(connection)
 }
 
-pub(super) fn open(path: &Path, cache_kib: u32) -> Result<Connection> {
+/// Opens a file whose log was looked at.
+fn open(path: &Path, cache_kib: u32) -> Result<Connection> {
+    let connection = open_first(path, cache_kib)?;
+    wal::stays(&connection, false)?;
+    Ok(connection)
+}
+
+fn open_first(path: &Path, cache_kib: u32) -> Result<Connection> {
     connection::open(path, cache_kib).map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, &error.to_string()),
         _ => cannot_open(path, &error),
@@ -167,14 +173,14 @@ fn read_only(path: &Path) -> Result<Connection> {
 /// Looks for damage while the store is in use. The connection may be the last one that is closed, and one that only
 /// reads would leave the log behind.
 pub(super) fn look_through_beside(path: &Path) -> Result<()> {
-    look_through(path, open(path, READER_CACHE)?, None).map(drop)
+    look_through(path, &mut open(path, READER_CACHE)?, None).map(drop)
 }
 
 /// Looks for damage in the structure of the file. `false` if the time was not enough.
 ///
 /// # Errors
 /// [`Error::Damaged`].
-pub(super) fn look_through(path: &Path, mut connection: Connection, time: Option<Duration>) -> Result<bool> {
+pub(super) fn look_through(path: &Path, connection: &mut Connection, time: Option<Duration>) -> Result<bool> {
     let out_of_time = Arc::new(AtomicBool::new(false));
     if let Some(time) = time {
         let (until, out_of_time) = (Instant::now() + time, Arc::clone(&out_of_time));
@@ -186,6 +192,7 @@ pub(super) fn look_through(path: &Path, mut connection: Connection, time: Option
         connection.progress_handler(STEPS, Some(late))?;
     }
     let found: rusqlite::Result<String> = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    connection.progress_handler(0, None::<fn() -> bool>)?;
     match found {
         Ok(found) if found == "ok" => Ok(true),
         Ok(found) => Err(damaged(path, &found)),
@@ -202,7 +209,7 @@ pub(super) fn back_up(path: &Path, to: &Path) -> Result<Backup> {
     if to.exists() {
         return Err(cannot_open(to, &"it exists already; a backup never overwrites a file"));
     }
-    let source = connection::open(path, READER_CACHE)?;
+    let source = open_beside(path)?;
     version(&source, path)?;
     copy(&source, to)
 }
@@ -246,9 +253,9 @@ pub(super) fn restore(path: &Path, from: &Path, replace: bool) -> Result<Backup>
     // Together with its log, which belongs to it: whoever wants to look into it later needs both.
     let aside = Timestamp::now().strftime("replaced-%Y%m%dT%H%M%SZ").to_string();
     for end in ["", "-wal", "-shm"] {
-        let file = beside_with(path, end);
+        let file = with_end(path, end);
         if file.exists() {
-            fs::rename(&file, beside_with(&beside(path, &aside), end)).map_err(failed)?;
+            fs::rename(&file, with_end(&beside(path, &aside), end)).map_err(failed)?;
         }
     }
     settle(&unfinished, path).map_err(failed)?;
@@ -258,8 +265,8 @@ pub(super) fn restore(path: &Path, from: &Path, replace: bool) -> Result<Backup>
 /// What a backup holds, if it is whole and of a version that is known.
 fn inspect(path: &Path) -> Result<Backup> {
     let bytes = fs::metadata(path).map_err(|error| cannot_open(path, &error))?.len();
-    look_through(path, read_only(path)?, None)?;
-    let connection = read_only(path)?;
+    let mut connection = read_only(path)?;
+    look_through(path, &mut connection, None)?;
     if version(&connection, path)? == 0 {
         return Err(cannot_open(path, &"it is no queue"));
     }
@@ -276,11 +283,5 @@ fn settle(unfinished: &Path, path: &Path) -> io::Result<()> {
 }
 
 fn beside(path: &Path, what: &str) -> PathBuf {
-    beside_with(path, &format!(".{what}"))
-}
-
-fn beside_with(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    name.into()
+    with_end(path, &format!(".{what}"))
 }
