@@ -125,7 +125,7 @@ pub async fn store(service: &ServiceArgs) -> Vec<Finding> {
         Err(error) => Finding::fail(
             check,
             error.to_string(),
-            "stop the service, and move the file aside: the relay sends again what was not finished",
+            "stop the service, and move the file with its -wal and -shm to another folder: the relay sends again what was not finished",
         ),
     };
     vec![finding, disk::room(&service.data_dir, service.retention.store_bytes().saturating_sub(used))]

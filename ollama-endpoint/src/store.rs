@@ -250,6 +250,9 @@ pub enum StoreError {
     /// Another process works on it.
     #[error("the memory at {0} is in use by a running ollama-endpoint; stop that one first")]
     InUse(String),
+    /// What is left of it is what can be saved.
+    #[error("the memory is damaged ({0}); stop the service, and `ollama-endpoint restore FILE` with your last backup")]
+    Damaged(String),
     /// It cannot be done with this file.
     #[error("{0}")]
     Unfit(String),

@@ -28,6 +28,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
+use queue::wal;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
 
@@ -105,6 +106,7 @@ impl SqliteStore {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| files::unopened(path, error);
         let lock = files::lock(path)?;
         let mut connection = open_writer(path).map_err(|error| failed(error.into()))?;
+        wal::check(&connection, path).map_err(|error| files::damaged(path, error))?;
         upgrade::upgrade(&mut connection, path)?;
         let vectors = embedded::load(&connection).map_err(|error| failed(error.into()))?;
         let readers = (0..READERS)
@@ -169,12 +171,17 @@ impl SqliteStore {
     }
 }
 
+/// The log [stays](wal::stays), until somebody has looked at it.
 fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
+    wal::stays(&connection, true)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // On macOS a plain fsync stops at the drive's cache, and a power cut may leave a later commit without an earlier one.
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     Ok(connection)
 }

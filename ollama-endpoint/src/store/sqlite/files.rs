@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use queue::wal;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::rebuild::rebuild;
@@ -75,8 +76,16 @@ fn failed(error: rusqlite::Error) -> StoreError {
     StoreError::Backend(error.into())
 }
 
-/// A memory that is there, of the schema of today. A connection that only reads would leave the log behind if it is the
-/// last one.
+/// A memory whose log is damaged stays as it is: see [`wal`].
+pub(super) fn damaged(path: &Path, error: queue::Error) -> StoreError {
+    match error {
+        queue::Error::Damaged(cause) => StoreError::Damaged(cause),
+        other => unopened(path, other),
+    }
+}
+
+/// A memory that is there, of the schema of today, beside a service that may work with it. A connection that only reads
+/// would leave the log behind if it is the last one.
 pub(super) fn open_present(path: &Path) -> Result<Connection, StoreError> {
     if !path.exists() {
         let path = path.display();
@@ -84,12 +93,14 @@ pub(super) fn open_present(path: &Path) -> Result<Connection, StoreError> {
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
+        wal::stays(&connection, true)?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(64);
         let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         Ok((connection, version))
     });
     let (connection, found) = opened.map_err(|error| unopened(path, error))?;
+    wal::check_beside(&connection, path).map_err(|error| damaged(path, error))?;
     match found {
         upgrade::SCHEMA => Ok(connection),
         0 => Err(StoreError::Unfit(format!("{} is no memory", path.display()))),
@@ -199,7 +210,7 @@ pub(super) fn copy(source: &Connection, to: &Path) -> Result<(), StoreError> {
     let found: String = written.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
     close(written)?;
     if found != "ok" {
-        return Err(StoreError::Unfit(format!("the memory is damaged: {found}")));
+        return Err(StoreError::Damaged(found));
     }
     settle(&unfinished.0, to).map_err(|error| unopened(to, error))
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::distil::{Distilled, Draft};
 
+mod log;
 mod versions;
 
 #[test]

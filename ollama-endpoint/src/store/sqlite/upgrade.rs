@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use queue::aside;
+use queue::{aside, wal};
 use rusqlite::Connection;
 
 use super::files::{copy, unopened};
@@ -49,7 +49,11 @@ pub(super) fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), St
 /// Brings the memory at `path` up to date, which is a copy itself. What is wrong with a damaged one is for others to say.
 pub(super) fn upgrade_copy(path: &Path) -> rusqlite::Result<()> {
     match Connection::open(path).and_then(|copy| version(&copy)) {
-        Ok(found) if (1..SCHEMA).contains(&found) => bring_up(&mut open_writer(path)?, found),
+        Ok(found) if (1..SCHEMA).contains(&found) => {
+            let mut copy = open_writer(path)?;
+            wal::stays(&copy, false)?;
+            bring_up(&mut copy, found)
+        }
         _ => Ok(()),
     }
 }
