@@ -152,3 +152,38 @@ async fn a_look_from_outside_disturbs_nobody_and_finds_damage() {
     std::fs::write(&path, bytes).unwrap();
     assert!(matches!(look().await.unwrap_err(), Error::Damaged(_)));
 }
+
+#[tokio::test]
+async fn a_restore_that_was_cut_off_is_made_good_and_hides_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let (url, backup) = (format!("sqlite://{}", path.display()), folder.path().join("backup.db"));
+    let queue = filled(&url, 3).await;
+    crate::backup(&url, &backup).await.unwrap();
+    let killed = folder.path().join("killed");
+    std::fs::create_dir(&killed).unwrap();
+    // As a killed process leaves it, with the first file moved.
+    let aside = killed.join("queue.db.replaced-20260101T000000Z");
+    std::fs::copy(&path, &aside).unwrap();
+    std::fs::copy(path.with_extension("db-wal"), killed.join("queue.db-wal")).unwrap();
+    drop(queue);
+    let url = format!("sqlite://{}/queue.db", killed.display());
+    let log = std::fs::read(killed.join("queue.db-wal")).unwrap();
+    for refused in [
+        crate::open(&url, Options::default()).await.unwrap_err(),
+        crate::examine(&url, Duration::ZERO).await.unwrap_err(),
+        crate::backup(&url, &killed.join("b.db")).await.unwrap_err(),
+    ] {
+        let refused = refused.to_string();
+        assert!(refused.contains("once more") && refused.contains("queue.db?* ANOTHER-FOLDER"), "{refused}");
+        assert_eq!(std::fs::read(killed.join("queue.db-wal")).unwrap(), log);
+    }
+    assert_eq!(crate::restore(&url, &backup, false).await.unwrap().deliveries, 3);
+    assert!(crate::examine(&url, Duration::ZERO).await.unwrap().is_some());
+    // And back to what was moved aside, most of which is in its log.
+    let log = killed.join("queue.db.replaced-20260101T000000Z-wal");
+    assert!(log.exists());
+    assert_eq!(crate::restore(&url, &aside, true).await.unwrap().deliveries, 3);
+    let queue = crate::open(&url, Options::default()).await.unwrap();
+    assert!(queue.find("d2").await.unwrap().is_some());
+}

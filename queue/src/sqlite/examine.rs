@@ -7,7 +7,7 @@ use crate::model::{Examined, Result};
 
 /// Looks at the store at `path`, for damage no longer than `time`; `None` if there is none.
 pub(super) fn examine(path: &Path, time: Duration) -> Result<Option<Examined>> {
-    if !path.exists() {
+    if !keep::is_there(path)? {
         return Ok(None);
     }
     let mut connection = keep::open_beside(path)?;

@@ -1,10 +1,10 @@
 //! The file as a whole: opening and upgrading it, looking for damage, backing it up and bringing it back.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::{connection, wal, write};
 use crate::{
     aside,
-    files::with_end,
+    files::{self, with_end},
     model::{Backup, Error, Result},
 };
 
@@ -50,6 +50,7 @@ pub(super) struct Opened {
 /// hand, nobody else can be working on them.
 pub(super) fn prepare(path: &Path, now: Timestamp) -> Result<Opened> {
     let lock = lock(path)?;
+    is_there(path)?;
     let writer = open_first(path, WRITER_CACHE)?;
     wal::check(&writer, path)?;
     upgrade(&writer, path)?;
@@ -101,11 +102,14 @@ fn lock(path: &Path) -> Result<File> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     }
-    let lock = File::create(path.with_extension("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse(path.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+    files::lock(path).map_err(failed)?.ok_or_else(|| Error::InUse(path.display().to_string()))
+}
+
+/// Whether there is a store, and where there is none, that nothing speaks of one.
+pub(super) fn is_there(path: &Path) -> Result<bool> {
+    match files::left_by_a_replacement(path) {
+        Some(left) => Err(cannot_open(path, &files::how_to_go_on(path, &left))),
+        None => Ok(path.exists()),
     }
 }
 
@@ -115,7 +119,7 @@ pub(super) fn version(connection: &Connection, path: &Path) -> Result<i64> {
     if found > SCHEMA_VERSION {
         let way_back = match aside::newest(path, SCHEMA_VERSION) {
             Some(copy) => format!(
-                "put {} in its place, the copy from before the upgrade, which lacks what came since",
+                "put {} in its place and move its -wal and -shm away: the copy from before the upgrade, which lacks what came since",
                 copy.display()
             ),
             None => "restore a backup from before the upgrade".to_owned(),
@@ -140,30 +144,35 @@ fn upgrade(connection: &Connection, path: &Path) -> Result<()> {
     if steps.is_empty() {
         return Ok(());
     }
-    if found > 0 {
-        let copy = set_aside(connection, path, found)?;
-        tracing::info!(from = found, to = SCHEMA_VERSION, copy = %copy.display(), "upgrading the queue's store");
+    let upgrade = || {
+        let upgraded = connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        ));
+        if upgraded.is_err() && !connection.is_autocommit() {
+            connection.execute_batch("ROLLBACK")?;
+        }
+        Ok(upgraded?)
+    };
+    match found {
+        0 => upgrade(),
+        _ => aside::upgrade(path, found, |to| set_aside(connection, path, to), upgrade),
     }
-    let upgraded = connection
-        .execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"));
-    if upgraded.is_err() && !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK")?;
-    }
-    Ok(upgraded?)
 }
 
 /// Copies the store as it is before its upgrade.
-fn set_aside(connection: &Connection, path: &Path, found: i64) -> Result<PathBuf> {
-    let aside = aside::place(path, found);
-    match copy(connection, &aside) {
-        Ok(_) => Ok(aside),
-        Err(error) => Err(cannot_open(
-            &aside,
+fn set_aside(connection: &Connection, path: &Path, to: &Path) -> Result<()> {
+    let copied = aside::room(path)
+        .map_err(|error| cannot_open(path, &error))
+        .and_then(|()| copy(connection, to, |unfinished| files::settle(unfinished, to)));
+    let failed = |error| {
+        cannot_open(
+            to,
             &format!(
                 "no copy could be made before the upgrade, so nothing was changed ({error}); make room there, or go on with the version before"
             ),
-        )),
-    }
+        )
+    };
+    copied.map(drop).map_err(failed)
 }
 
 fn read_only(path: &Path) -> Result<Connection> {
@@ -203,7 +212,7 @@ pub(super) fn look_through(path: &Path, connection: &mut Connection, time: Optio
 
 /// Copies the store at `path` to a new file, beside a running service.
 pub(super) fn back_up(path: &Path, to: &Path) -> Result<Backup> {
-    if !path.exists() {
+    if !is_there(path)? {
         return Err(cannot_open(path, &"there is no such file"));
     }
     if to.exists() {
@@ -211,14 +220,14 @@ pub(super) fn back_up(path: &Path, to: &Path) -> Result<Backup> {
     }
     let source = open_beside(path)?;
     version(&source, path)?;
-    copy(&source, to)
+    copy(&source, to, |unfinished| files::settle(unfinished, to))
 }
 
-/// Writes what is in `source` to a new file, and looks that through.
-fn copy(source: &Connection, to: &Path) -> Result<Backup> {
-    let unfinished = beside(to, "unfinished");
+/// Writes what is in `source` to a new file beside `to`, looks that through, and lets `place` give it the name.
+fn copy(source: &Connection, to: &Path, place: impl FnOnce(&Path) -> io::Result<()>) -> Result<Backup> {
+    let unfinished = with_end(to, ".unfinished");
     let copied = copy_to(source, &unfinished).and_then(|backup| {
-        settle(&unfinished, to).map_err(|error| cannot_open(to, &error))?;
+        place(&unfinished).map_err(|error| cannot_open(to, &error))?;
         Ok(backup)
     });
     if copied.is_err() {
@@ -239,27 +248,18 @@ fn copy_to(source: &Connection, unfinished: &Path) -> Result<Backup> {
 /// Puts a backup in the place of the store at `path`; `replace` moves one that is there aside.
 pub(super) fn restore(path: &Path, from: &Path, replace: bool) -> Result<Backup> {
     let _lock = lock(path)?;
-    let backup = inspect(from)?;
-    let failed = |error: io::Error| cannot_open(path, &error);
+    inspect(from)?;
     if path.exists() && !replace {
         return Err(cannot_open(
             path,
             &"it exists; --replace moves it aside and puts the backup in its place",
         ));
     }
-    let unfinished = beside(path, "unfinished");
-    let _ = fs::remove_file(&unfinished);
-    fs::copy(from, &unfinished).map_err(failed)?;
-    // Together with its log, which belongs to it: whoever wants to look into it later needs both.
-    let aside = Timestamp::now().strftime("replaced-%Y%m%dT%H%M%SZ").to_string();
-    for end in ["", "-wal", "-shm"] {
-        let file = with_end(path, end);
-        if file.exists() {
-            fs::rename(&file, with_end(&beside(path, &aside), end)).map_err(failed)?;
-        }
-    }
-    settle(&unfinished, path).map_err(failed)?;
-    Ok(backup)
+    // With what is in its log, if it is a store that was moved aside.
+    copy(&read_only(from)?, path, |unfinished| {
+        files::give_to_owner_of_folder(unfinished)?;
+        files::replace(path, unfinished).map(drop)
+    })
 }
 
 /// What a backup holds, if it is whole and of a version that is known.
@@ -272,16 +272,4 @@ fn inspect(path: &Path) -> Result<Backup> {
     }
     let deliveries = connection.query_row("SELECT count(*) FROM deliveries", [], |row| row.get(0))?;
     Ok(Backup { bytes, deliveries })
-}
-
-/// On disk under its own name before it is there under the other.
-fn settle(unfinished: &Path, path: &Path) -> io::Result<()> {
-    File::open(unfinished)?.sync_all()?;
-    fs::rename(unfinished, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
-}
-
-fn beside(path: &Path, what: &str) -> PathBuf {
-    with_end(path, &format!(".{what}"))
 }
