@@ -8,6 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::files::{beside, with_end};
 
@@ -17,7 +18,7 @@ const TIME: &str = "%Y%m%dT%H%M%SZ";
 const START: &str = ".schema-";
 
 /// A copy that is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Aside {
     /// Where.
     pub path: PathBuf,
@@ -25,17 +26,32 @@ pub struct Aside {
     pub until: Timestamp,
 }
 
-/// Upgrades the store at `path`, which is of that schema now, after a copy of it was made. The copy goes again if the
-/// upgrade fails: nothing was changed then, and each further start would leave one.
+/// A copy that was just made. It goes again unless it is kept: an upgrade that failed has changed nothing, and each further
+/// start would leave one.
+#[derive(Debug)]
+#[must_use = "it goes again unless it is kept"]
+pub struct Copied(Option<PathBuf>);
+
+impl Copied {
+    /// The upgrade is done.
+    pub fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        if let Some(copy) = &self.0 {
+            remove(copy, "the upgrade failed and changed nothing");
+        }
+    }
+}
+
+/// Sets a copy of the store at `path` aside, which is of that schema now; `copy` makes it.
 ///
 /// # Errors
-/// Those of `copy` and `upgrade`.
-pub fn upgrade<E>(
-    path: &Path,
-    schema: i64,
-    copy: impl FnOnce(&Path) -> Result<(), E>,
-    upgrade: impl FnOnce() -> Result<(), E>,
-) -> Result<(), E> {
+/// Those of `copy`.
+pub fn set<E>(path: &Path, schema: i64, copy: impl FnOnce(&Path) -> Result<(), E>) -> Result<Copied, E> {
     // What a start left that was killed, and what this copy is newer than.
     for found in found(path).filter(|found| found.schema == schema || !found.whole) {
         remove(&found.path, "it makes room for the copy before an upgrade");
@@ -43,11 +59,7 @@ pub fn upgrade<E>(
     let aside = with_end(path, &format!("{START}{schema}-{}", Timestamp::now().strftime(TIME)));
     copy(&aside)?;
     tracing::info!(from = schema, copy = %aside.display(), "upgrading the store");
-    let upgraded = upgrade();
-    if upgraded.is_err() {
-        remove(&aside, "the upgrade failed and changed nothing");
-    }
-    upgraded
+    Ok(Copied(Some(aside)))
 }
 
 /// Whether there is room for a copy of the store at `path` beside it. To find out by writing would leave none for others.

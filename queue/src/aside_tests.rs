@@ -36,7 +36,8 @@ impl Store {
             }
             copied
         };
-        upgrade(&self.path, 2, copy, || upgraded)
+        let copy = set(&self.path, 2, copy)?;
+        upgraded.map(|()| copy.keep())
     }
 }
 

@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{connection, wal, write};
 use crate::{
-    aside,
+    aside::{self, Copied},
     files::{self, with_end},
     model::{Backup, Error, Result},
 };
@@ -144,19 +144,18 @@ fn upgrade(connection: &Connection, path: &Path) -> Result<()> {
     if steps.is_empty() {
         return Ok(());
     }
-    let upgrade = || {
-        let upgraded = connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        ));
-        if upgraded.is_err() && !connection.is_autocommit() {
-            connection.execute_batch("ROLLBACK")?;
-        }
-        Ok(upgraded?)
+    let copy = match found {
+        0 => None,
+        _ => Some(aside::set(path, found, |to| set_aside(connection, path, to))?),
     };
-    match found {
-        0 => upgrade(),
-        _ => aside::upgrade(path, found, |to| set_aside(connection, path, to), upgrade),
+    let upgraded = connection
+        .execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"));
+    if upgraded.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
     }
+    upgraded?;
+    copy.into_iter().for_each(Copied::keep);
+    Ok(())
 }
 
 /// Copies the store as it is before its upgrade.

@@ -50,3 +50,37 @@ async fn whoever_sees_a_damaged_log_says_so_and_leaves_it() {
     }
     assert!(!backup.exists());
 }
+
+#[tokio::test]
+async fn a_restore_that_was_cut_off_hides_nothing_and_is_made_good() {
+    let (directory, open) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = SqliteStore::open(&open.path().join("memory.db")).unwrap();
+    let update = Step::Update { delivery: 0, text: 0, repository: 0, kind: 0, path: 0 };
+    live(&store, &[update]).await;
+    let backup = directory.path().join("backup.db");
+    back_up(&open.path().join("memory.db"), &backup).unwrap();
+    // As a killed service leaves it, with the first file moved.
+    let path = directory.path().join("memory.db");
+    let aside = directory.path().join("memory.db.replaced-20260101T000000Z");
+    fs::copy(open.path().join("memory.db"), &aside).unwrap();
+    fs::copy(open.path().join("memory.db-wal"), log_of(&path)).unwrap();
+    let log = fs::read(log_of(&path)).unwrap();
+    for refused in [
+        SqliteStore::open(&path).unwrap_err(),
+        glance(&path, Duration::ZERO).unwrap_err(),
+        back_up(&path, &directory.path().join("none.db")).unwrap_err(),
+    ] {
+        assert!(refused.to_string().contains("restore the backup once more"), "{refused}");
+        assert_eq!(fs::read(log_of(&path)).unwrap(), log);
+    }
+    assert_eq!(restore(&path, &backup).unwrap().1, Some(aside.clone()));
+    let store = SqliteStore::open(&path).unwrap();
+    assert_eq!(all(&store).await.len(), 1);
+    drop(store);
+    // The last connection takes the log with it when it closes, which its thread does after the store was dropped.
+    while log_of(&path).exists() {
+        tokio::task::yield_now().await;
+    }
+    // And back to what was moved aside, which is in its log.
+    assert_eq!(restore(&path, &aside).unwrap().0.records, 1);
+}
