@@ -187,3 +187,25 @@ async fn a_restore_that_was_cut_off_is_made_good_and_hides_nothing() {
     let queue = crate::open(&url, Options::default()).await.unwrap();
     assert!(queue.find("d2").await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn what_root_restores_belongs_to_those_who_have_the_folder() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let (folder, open) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    if std::fs::metadata(folder.path()).unwrap().uid() != 0 {
+        // Nobody but root can try it.
+        return;
+    }
+    let (from, backup) =
+        (format!("sqlite://{}/queue.db", open.path().display()), open.path().join("backup.db"));
+    let _queue = filled(&from, 1).await;
+    crate::backup(&from, &backup).await.unwrap();
+    chown(folder.path(), Some(1234), Some(5678)).unwrap();
+    crate::restore(&format!("sqlite://{}/queue.db", folder.path().display()), &backup, false).await.unwrap();
+    let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap()).collect();
+    assert_eq!(files.len(), 2, "the store and its lock: {files:?}");
+    for file in files {
+        let made = file.metadata().unwrap();
+        assert_eq!((made.uid(), made.gid()), (1234, 5678), "{file:?}");
+    }
+}

@@ -244,8 +244,11 @@ pub fn restore(path: &Path, from: &Path) -> Result<(Held, Option<PathBuf>), Stor
     let unfinished = Scratch::beside(path, "unfinished");
     // With what is in its log, if it is a memory that was moved aside.
     let backup = open_reader(from).map_err(|error| unopened(from, error))?;
-    write(&backup, &unfinished.0).map_err(|error| unopened(from, error))?;
-    upgrade::upgrade_copy(&unfinished.0).map_err(|error| unopened(from, error))?;
+    let taken = write(&backup, &unfinished.0).and_then(|()| upgrade::upgrade_copy(&unfinished.0));
+    taken.map_err(|error| match error {
+        StoreError::Open { source, .. } => unopened(from, source),
+        other => unopened(from, other),
+    })?;
     let checked = check::check(&unfinished.0)?;
     if let Some(first) = checked.differences.first() {
         return Err(StoreError::Unfit(format!(

@@ -1,7 +1,7 @@
 use super::*;
 use crate::distil::{Distilled, Draft};
 
-mod log;
+mod files;
 mod versions;
 
 #[test]

@@ -1,6 +1,7 @@
-//! A damaged write-ahead log.
+//! A damaged write-ahead log, and a restore that was cut off.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::PathBuf;
 
 use super::*;
@@ -74,13 +75,28 @@ async fn a_restore_that_was_cut_off_hides_nothing_and_is_made_good() {
         assert_eq!(fs::read(log_of(&path)).unwrap(), log);
     }
     assert_eq!(restore(&path, &backup).unwrap().1, Some(aside.clone()));
-    let store = SqliteStore::open(&path).unwrap();
-    assert_eq!(all(&store).await.len(), 1);
-    drop(store);
-    // The last connection takes the log with it when it closes, which its thread does after the store was dropped.
-    while log_of(&path).exists() {
-        tokio::task::yield_now().await;
-    }
+    assert_eq!(check(&path).unwrap().memories, 1);
     // And back to what was moved aside, which is in its log.
     assert_eq!(restore(&path, &aside).unwrap().0.records, 1);
+}
+
+#[test]
+fn what_root_restores_belongs_to_those_who_have_the_folder() {
+    let (directory, open) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    if fs::metadata(directory.path()).unwrap().uid() != 0 {
+        // Nobody but root can try it.
+        return;
+    }
+    let backup = open.path().join("backup.db");
+    let store = SqliteStore::open(&open.path().join("memory.db")).unwrap();
+    back_up(&open.path().join("memory.db"), &backup).unwrap();
+    drop(store);
+    chown(directory.path(), Some(1234), Some(5678)).unwrap();
+    restore(&directory.path().join("memory.db"), &backup).unwrap();
+    let files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap()).collect();
+    assert_eq!(files.len(), 2, "the memory and its lock: {files:?}");
+    for file in files {
+        let made = file.metadata().unwrap();
+        assert_eq!((made.uid(), made.gid()), (1234, 5678), "{file:?}");
+    }
 }
