@@ -100,7 +100,8 @@ fn place_aside(path: &Path) -> PathBuf {
     let begun = beside(path, REPLACED).filter(|(at, _)| at.ends_with('Z')).map(|(_, file)| file).max();
     let has_log = |path: &Path| with_end(path, "-wal").exists();
     let begun = begun.filter(|begun| !(path.exists() || has_log(path) && has_log(begun)));
-    let anew = || Timestamp::now().strftime(&format!("{REPLACED}%Y%m%dT%H%M%SZ")).to_string();
+    // So exactly that a second one in the same second does not take the place of the first.
+    let anew = || Timestamp::now().strftime(&format!("{REPLACED}%Y%m%dT%H%M%S.%3fZ")).to_string();
     begun.unwrap_or_else(|| with_end(path, &anew()))
 }
 

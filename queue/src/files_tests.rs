@@ -37,6 +37,7 @@ fn a_store_is_replaced_together_with_its_log() {
         assert_eq!(fs::read_to_string(with_end(&aside, end)).unwrap(), format!("former{end}"));
     }
     assert_eq!(store.text("").as_deref(), Some("new"));
+    assert_ne!(store.replace().unwrap(), aside, "each has a place of its own");
     assert_eq!((store.text("-wal"), store.text("-shm"), store.text(".unfinished")), (None, None, None));
     assert_eq!(Store::new(&[]).replace(), None, "nothing was there");
 }
