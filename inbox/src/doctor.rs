@@ -122,11 +122,16 @@ pub async fn store(service: &ServiceArgs) -> Vec<Finding> {
                 _ => Finding::ok(check, format!("{seen}, {}", disk::size(used))),
             }
         }
-        Err(error) => Finding::fail(
-            check,
-            error.to_string(),
-            "stop the service, and move the file aside: the relay sends again what was not finished",
-        ),
+        Err(error @ queue::Error::Damaged(_)) => {
+            let (says, file) = (error.to_string(), service.queue_url());
+            let file = file.trim_start_matches("sqlite://");
+            // With its log, which would be taken for that of the next one.
+            let mend = format!(
+                "stop the service, then `mv {file}* ANOTHER-FOLDER`: the relay sends again what was not finished"
+            );
+            Finding::fail(check, says, mend)
+        }
+        Err(error) => Finding::fail(check, error.to_string(), "mend what it names"),
     };
     vec![finding, disk::room(&service.data_dir, service.retention.store_bytes().saturating_sub(used))]
 }

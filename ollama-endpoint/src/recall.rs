@@ -239,7 +239,8 @@ pub(crate) async fn forget(
         selected = service.memory.forget(ids, audit).await.map_err(unreadable)?;
     }
     let forgotten: Vec<Value> = selected.into_iter().map(told).collect();
-    Ok(Json(json!({"dry_run": dry_run, "count": forgotten.len(), "forgotten": forgotten})))
+    let copies = service.memory.copies().await.map_err(unreadable)?;
+    Ok(Json(json!({"dry_run": dry_run, "count": forgotten.len(), "forgotten": forgotten, "copies": copies})))
 }
 
 pub(crate) fn with_token(caller: Caller) -> Result<(), ApiError> {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
+use queue::aside::Aside;
 use serde::{Deserialize, Serialize};
 use shared::memory::Source;
 use tokio::sync::mpsc;
@@ -250,6 +251,11 @@ pub enum StoreError {
     /// Another process works on it.
     #[error("the memory at {0} is in use by a running ollama-endpoint; stop that one first")]
     InUse(String),
+    /// What is left of it is what can be saved.
+    #[error(
+        "the memory is damaged ({0}); stop the service, and `ollama-endpoint restore FILE` with your last backup"
+    )]
+    Damaged(String),
     /// It cannot be done with this file.
     #[error("{0}")]
     Unfit(String),
@@ -315,6 +321,10 @@ pub trait Store: Send + Sync + 'static {
     /// Takes the words of such deliveries out of the record, as forgetting does, with an audit line for each. Answers of how
     /// many; a delivery that is needed by now is left alone.
     async fn strip(&self, deliveries: Vec<String>, audit: Audit, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Removes the copies from before an upgrade that were kept for long enough. Answers the others: they have still what was
+    /// forgotten since.
+    async fn copies(&self) -> Result<Vec<Aside>, StoreError>;
 
     /// Ids of up to `limit` memories that nobody has said since a moment.
     async fn expired(&self, before: Timestamp, limit: usize) -> Result<Vec<String>, StoreError>;

@@ -99,6 +99,19 @@ async fn only_the_token_forgets() {
 }
 
 #[tokio::test]
+async fn forgetting_tells_the_copies_that_have_it_still() {
+    let service = start().await;
+    service.ask("POST", "/memory-update", update("The key is hunter2")).await;
+    let id = service.outcome(0).await["detail"]["memory"].clone();
+    let copy = service.file("memory.db.schema-3-20261130T070000Z");
+    std::fs::write(&copy, "").unwrap();
+    let (status, answer) = service.ask("POST", "/memory/forget", Some(json!({"ids": [id]}))).await;
+    assert_eq!((status, answer["count"].as_u64()), (200, Some(1)), "{answer}");
+    assert_eq!(answer["copies"][0]["path"], copy.display().to_string());
+    assert!(answer["copies"][0]["until"].is_string());
+}
+
+#[tokio::test]
 async fn an_envelope_becomes_a_memory_and_survives_a_restart() {
     let service = start().await;
     let client = service.signed();

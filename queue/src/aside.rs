@@ -2,91 +2,133 @@
 //! as `queue.db.schema-1-20261130T070000Z`; the memory's file has such ones, too.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::files::{beside, with_end};
 
 /// Nobody goes back after so long, and what was removed from a store must be gone from here, too.
 const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 const TIME: &str = "%Y%m%dT%H%M%SZ";
+const START: &str = ".schema-";
 
-/// Where the store at `path`, which is of that schema now, is to be copied to.
-pub fn place(path: &Path, schema: i64) -> PathBuf {
-    start(path, &format!("{schema}-{}", Timestamp::now().strftime(TIME)))
+/// A copy that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Aside {
+    /// Where.
+    pub path: PathBuf,
+    /// When it goes by itself.
+    pub until: Timestamp,
+}
+
+/// A copy that was just made. It goes again unless it is kept: an upgrade that failed has changed nothing, and each further
+/// start would leave one.
+#[derive(Debug)]
+#[must_use = "it goes again unless it is kept"]
+pub struct Copied(Option<PathBuf>);
+
+impl Copied {
+    /// The upgrade is done.
+    pub fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        if let Some(copy) = &self.0 {
+            remove(copy, "the upgrade failed and changed nothing");
+        }
+    }
+}
+
+/// Sets a copy of the store at `path` aside, which is of that schema now; `copy` makes it.
+///
+/// # Errors
+/// Those of `copy`.
+pub fn set<E>(path: &Path, schema: i64, copy: impl FnOnce(&Path) -> Result<(), E>) -> Result<Copied, E> {
+    // What a start left that was killed, and what this copy is newer than.
+    for found in found(path).filter(|found| found.schema == schema || !found.whole) {
+        remove(&found.path, "it makes room for the copy before an upgrade");
+    }
+    let aside = with_end(path, &format!("{START}{schema}-{}", Timestamp::now().strftime(TIME)));
+    copy(&aside)?;
+    tracing::info!(from = schema, copy = %aside.display(), "upgrading the store");
+    Ok(Copied(Some(aside)))
+}
+
+/// Whether there is room for a copy of the store at `path` beside it. To find out by writing would leave none for others.
+///
+/// # Errors
+/// There is not; the file system does not tell.
+pub fn room(path: &Path) -> io::Result<()> {
+    let stat = rustix::fs::statvfs(path)?;
+    let size = |end: &str| fs::metadata(with_end(path, end)).map_or(0, |file| file.len());
+    enough(stat.f_bavail.saturating_mul(stat.f_frsize), size("") + size("-wal"))
+}
+
+fn enough(free: u64, wanted: u64) -> io::Result<()> {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    if free > wanted {
+        return Ok(());
+    }
+    let short = format!("it takes {} MiB, and {} MiB are free", mib(wanted), mib(free));
+    Err(io::Error::new(io::ErrorKind::StorageFull, short))
 }
 
 /// The newest copy of the store at `path` that a build which knows `schema` can open.
 pub fn newest(path: &Path, schema: i64) -> Option<PathBuf> {
-    copies(path).filter(|(of, _)| *of <= schema).max().map(|(_, copy)| copy)
+    let fitting = found(path).filter(|found| found.whole && found.schema <= schema);
+    fitting.map(|found| (found.schema, found.path)).max().map(|(_, copy)| copy)
 }
 
-/// Removes the copies of the store at `path` that are older than two weeks.
-pub fn clear(path: &Path) {
-    for (_, copy) in copies(path) {
-        let age =
-            fs::metadata(&copy).and_then(|known| known.modified()).ok().and_then(|at| at.elapsed().ok());
-        if age.is_some_and(|age| age > KEPT) {
-            match fs::remove_file(&copy) {
-                Ok(()) => tracing::info!(copy = %copy.display(), "removed the copy from before an upgrade"),
-                Err(error) => tracing::warn!(copy = %copy.display(), %error, "an old copy cannot be removed"),
-            }
+/// Removes the copies of the store at `path` that are older than two weeks, and what is left of one that was not finished;
+/// answers the others. For those who have the store locked: nobody else makes one then.
+pub fn clear(path: &Path) -> Vec<Aside> {
+    let now = Timestamp::now();
+    let mut left = Vec::new();
+    for Found { path, whole, .. } in found(path) {
+        let made = fs::metadata(&path).and_then(|known| known.modified()).ok();
+        let until = made.and_then(|made| Timestamp::try_from(made + KEPT).ok()).unwrap_or(now);
+        if whole && until > now {
+            left.push(Aside { path, until });
+        } else {
+            remove(&path, "it was kept for long enough");
+        }
+    }
+    left
+}
+
+fn remove(copy: &Path, why: &'static str) {
+    match fs::remove_file(copy) {
+        Ok(()) => tracing::info!(copy = %copy.display(), why, "removed a copy from before an upgrade"),
+        Err(error) => {
+            tracing::warn!(copy = %copy.display(), %error, "a copy from before an upgrade cannot be removed");
         }
     }
 }
 
-fn start(path: &Path, then: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".schema-{then}"));
-    name.into()
+struct Found {
+    schema: i64,
+    whole: bool,
+    path: PathBuf,
 }
 
-/// With their schemas.
-fn copies(path: &Path) -> impl Iterator<Item = (i64, PathBuf)> {
-    let start = start(path, "").file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::read_dir(folder).into_iter().flatten().flatten().filter_map(move |file| {
-        let name = file.file_name().to_string_lossy().into_owned();
-        let (schema, at) = name.strip_prefix(&start)?.split_once('-')?;
-        // Nothing that only looks like one, such as a copy that was not finished.
-        let is_whole = at.len() == 16 && at.ends_with('Z');
-        is_whole.then_some((schema.parse().ok()?, file.path()))
+/// Nothing that only looks like one.
+fn found(path: &Path) -> impl Iterator<Item = Found> {
+    beside(path, START).filter_map(|(rest, path)| {
+        let (schema, at) = rest.split_once('-')?;
+        let (_, rest) = at.split_at_checked(16).filter(|(at, _)| at.ends_with('Z'))?;
+        let known = rest.is_empty() || rest.starts_with(".unfinished");
+        known.then_some(Found { schema: schema.parse().ok()?, whole: rest.is_empty(), path })
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs::File, time::SystemTime};
-
-    use super::*;
-
-    #[test]
-    fn the_newest_copy_that_can_be_opened_is_the_way_back_and_old_ones_go() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = folder.path().join("queue.db");
-        let copy = |end: &str| {
-            let path = folder.path().join(format!("queue.db.schema-{end}"));
-            File::create(&path).unwrap();
-            path
-        };
-        assert_eq!(newest(&store, 9), None);
-        let old = copy("1-20260101T000000Z");
-        let [first, second] = [copy("2-20260102T000000Z"), copy("2-20260103T000000Z")];
-        let others = [copy("3-20260104T000000Z"), copy("2-20260105T000000Z.unfinished"), copy("x-y")];
-        assert_eq!(newest(&store, 2), Some(second.clone()));
-        assert_eq!(newest(&store, 1), Some(old.clone()));
-        let then = SystemTime::now() - KEPT - Duration::from_secs(60);
-        for aged in [&old, &first, &others[1]] {
-            File::options().write(true).open(aged).unwrap().set_modified(then).unwrap();
-        }
-        clear(&store);
-        assert!(
-            !old.exists() && !first.exists() && second.exists() && others.iter().all(|other| other.exists())
-        );
-        let place = place(&store, 2);
-        File::create(&place).unwrap();
-        assert_eq!(newest(&store, 2), Some(place));
-    }
-}
+#[path = "aside_tests.rs"]
+mod tests;

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, watch};
 pub mod aside;
 mod backend;
 pub mod conformance;
+pub mod files;
 mod lease;
 mod model;
 mod retention;
@@ -28,6 +29,7 @@ pub use model::{
 };
 pub use retention::{Pruned, Retention};
 pub use retry::{Probing, Schedule};
+pub use sqlite::wal;
 pub use worker::{Handler, LaneStatus, Verdict, Worker, WorkerOptions};
 
 /// Where a queue takes the time from; tests move it by hand.

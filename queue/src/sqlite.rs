@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
-    Backend, Clock, Options, Settlement,
+    Backend, Clock, Options, Settlement, aside,
     model::{
         Backup, Error, Examined, FeedEnd, Filter, Finish, Finished, Job, LaneStats, NewDelivery, Put, Record,
         Redelivered, Result, Usage,
@@ -32,7 +32,7 @@ mod prune;
 mod put;
 mod read;
 mod store;
-mod wal;
+pub mod wal;
 mod write;
 
 use connection::Handle;
@@ -62,6 +62,7 @@ pub(crate) struct Sqlite {
     refused: AtomicUsize,
     written: Mutex<Option<Instant>>,
     damaged: Arc<OnceLock<String>>,
+    path: PathBuf,
     _lock: File,
 }
 
@@ -71,7 +72,7 @@ impl Sqlite {
         let opened = blocking(move || keep::prepare(&file, now)).await?;
         let damaged = Arc::new(OnceLock::new());
         if opened.unchecked {
-            look_through(path, Arc::clone(&damaged))?;
+            look_through(path.clone(), Arc::clone(&damaged))?;
         }
         Ok(Self {
             writer: Handle::writer(opened.writer, opened.mover)?,
@@ -84,6 +85,7 @@ impl Sqlite {
             refused: AtomicUsize::new(0),
             written: Mutex::new(None),
             damaged,
+            path,
             _lock: opened.lock,
         })
     }
@@ -284,7 +286,12 @@ impl Backend for Sqlite {
 
     async fn prune(&self, retention: Retention) -> Result<Pruned> {
         let now = self.now();
-        self.write(move |connection| prune::prune(connection, &retention, now)).await
+        let pruned = self.write(move |connection| prune::prune(connection, &retention, now)).await?;
+        if pruned == Pruned::default() {
+            let path = self.path.clone();
+            blocking(move || Ok(aside::clear(&path))).await?;
+        }
+        Ok(pruned)
     }
 
     async fn wind_down(&self) -> Result<()> {

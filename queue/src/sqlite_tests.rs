@@ -152,3 +152,60 @@ async fn a_look_from_outside_disturbs_nobody_and_finds_damage() {
     std::fs::write(&path, bytes).unwrap();
     assert!(matches!(look().await.unwrap_err(), Error::Damaged(_)));
 }
+
+#[tokio::test]
+async fn a_restore_that_was_cut_off_is_made_good_and_hides_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let (url, backup) = (format!("sqlite://{}", path.display()), folder.path().join("backup.db"));
+    let queue = filled(&url, 3).await;
+    crate::backup(&url, &backup).await.unwrap();
+    let killed = folder.path().join("killed");
+    std::fs::create_dir(&killed).unwrap();
+    // As a killed process leaves it, with the first file moved.
+    let aside = killed.join("queue.db.replaced-20260101T000000Z");
+    std::fs::copy(&path, &aside).unwrap();
+    std::fs::copy(path.with_extension("db-wal"), killed.join("queue.db-wal")).unwrap();
+    drop(queue);
+    let url = format!("sqlite://{}/queue.db", killed.display());
+    let log = std::fs::read(killed.join("queue.db-wal")).unwrap();
+    for refused in [
+        crate::open(&url, Options::default()).await.unwrap_err(),
+        crate::examine(&url, Duration::ZERO).await.unwrap_err(),
+        crate::backup(&url, &killed.join("b.db")).await.unwrap_err(),
+    ] {
+        let refused = refused.to_string();
+        assert!(refused.contains("once more") && refused.contains("queue.db?* ANOTHER-FOLDER"), "{refused}");
+        assert_eq!(std::fs::read(killed.join("queue.db-wal")).unwrap(), log);
+    }
+    assert_eq!(crate::restore(&url, &backup, false).await.unwrap().deliveries, 3);
+    assert!(crate::examine(&url, Duration::ZERO).await.unwrap().is_some());
+    // And back to what was moved aside, most of which is in its log.
+    let log = killed.join("queue.db.replaced-20260101T000000Z-wal");
+    assert!(log.exists());
+    assert_eq!(crate::restore(&url, &aside, true).await.unwrap().deliveries, 3);
+    let queue = crate::open(&url, Options::default()).await.unwrap();
+    assert!(queue.find("d2").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_root_restores_belongs_to_those_who_have_the_folder() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let (folder, open) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    if std::fs::metadata(folder.path()).unwrap().uid() != 0 {
+        // Nobody but root can try it.
+        return;
+    }
+    let (from, backup) =
+        (format!("sqlite://{}/queue.db", open.path().display()), open.path().join("backup.db"));
+    let _queue = filled(&from, 1).await;
+    crate::backup(&from, &backup).await.unwrap();
+    chown(folder.path(), Some(1234), Some(5678)).unwrap();
+    crate::restore(&format!("sqlite://{}/queue.db", folder.path().display()), &backup, false).await.unwrap();
+    let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap()).collect();
+    assert_eq!(files.len(), 2, "the store and its lock: {files:?}");
+    for file in files {
+        let made = file.metadata().unwrap();
+        assert_eq!((made.uid(), made.gid()), (1234, 5678), "{file:?}");
+    }
+}

@@ -169,6 +169,42 @@ fn without_room_for_a_copy_there_is_no_upgrade() {
     assert_eq!(copies(&path), Vec::<PathBuf>::new(), "nor is half a copy left");
 }
 
+#[tokio::test]
+async fn an_upgrade_that_fails_at_each_start_leaves_no_copies() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    made_by_1(&path);
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE payloads (in_the_way)").unwrap();
+    let before = rows(&path);
+    // What a start left that was killed while it copied, and one that was killed while it upgraded.
+    for end in ["", ".unfinished"] {
+        std::fs::write(folder.path().join(format!("queue.db.schema-1-20260101T000000Z{end}")), "").unwrap();
+    }
+    for _ in 0..3 {
+        let refused = crate::open(&url(&path), Options::default()).await.unwrap_err().to_string();
+        assert!(refused.contains("payloads already exists"), "{refused}");
+        assert_eq!(copies(&path), Vec::<PathBuf>::new());
+    }
+    assert_eq!(rows(&path), before);
+    Connection::open(&path).unwrap().execute_batch("DROP TABLE payloads").unwrap();
+    crate::open(&url(&path), Options::default()).await.unwrap();
+    assert_eq!(copies(&path).len(), 1);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_old_goes_while_the_service_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    made_by_1(&path);
+    let queue = crate::open(&url(&path), Options::default()).await.unwrap();
+    queue.prune(Retention::default()).await.unwrap();
+    let [copy] = &copies(&path)[..] else { panic!("{:?}", copies(&path)) };
+    let then = std::time::SystemTime::now() - Duration::from_secs(15 * 24 * 3600);
+    File::options().write(true).open(copy).unwrap().set_modified(then).unwrap();
+    queue.prune(Retention::default()).await.unwrap();
+    assert_eq!(copies(&path), Vec::<PathBuf>::new());
+}
+
 /// A file of the first version, as the first release wrote it, with a job of each kind.
 #[tokio::test]
 async fn a_store_of_the_first_version_is_upgraded_in_place() {

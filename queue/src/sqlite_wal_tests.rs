@@ -34,11 +34,24 @@ impl Killed {
         (0..frames).filter(|frame| self.whole[at(*frame) + 4..][..4] != [0; 4]).collect()
     }
 
-    /// Opens a copy with this log; says how many deliveries are there, or why none can be.
-    async fn open(&self, log: &[u8]) -> Result<usize> {
+    /// A copy with this log.
+    fn with(&self, log: &[u8]) -> tempfile::TempDir {
         let copy = tempfile::tempdir().unwrap();
         fs::copy(self.folder.path().join("queue.db"), copy.path().join("queue.db")).unwrap();
         fs::write(log_in(copy.path()), log).unwrap();
+        copy
+    }
+
+    /// The log with these bytes of it changed.
+    fn damaged(&self, from: usize, bytes: usize) -> Vec<u8> {
+        let mut log = self.whole.clone();
+        log[from..from + bytes].iter_mut().for_each(|byte| *byte ^= 0xA5);
+        log
+    }
+
+    /// Opens a copy with this log; says how many deliveries are there, or why none can be.
+    async fn open(&self, log: &[u8]) -> Result<usize> {
+        let copy = self.with(log);
         let opened = crate::open(&url(copy.path()), Options::default()).await;
         if opened.is_err() {
             assert_eq!(fs::read(log_in(copy.path())).unwrap(), log, "what is refused stays as it is");
@@ -71,9 +84,7 @@ async fn a_log_damaged_in_the_middle_is_refused() {
     let middle = commits[commits.len() - 10];
     // A page, the header of a frame that ends a transaction, and the end of one frame with the beginning of the next.
     for (from, bytes) in [(at(middle) + 100, 1), (at(middle), 24), (at(middle) + 2000, 4096)] {
-        let mut log = killed.whole.clone();
-        log[from..from + bytes].iter_mut().for_each(|byte| *byte ^= 0xA5);
-        let error = killed.open(&log).await.unwrap_err().to_string();
+        let error = killed.open(&killed.damaged(from, bytes)).await.unwrap_err().to_string();
         assert!(error.contains("queue.db-wal: the log is damaged"), "{error}");
         assert!(error.contains("10 commits") || error.contains("9 commits"), "{error}");
     }
@@ -120,13 +131,50 @@ async fn a_log_whose_header_is_damaged_is_refused_but_not_one_without_frames() {
     let killed = Killed::new().await;
     // The magic number, the salts, the checksum; and all of it with the first frame.
     for (from, bytes) in [(0, 4), (16, 8), (24, 8), (0, 4096)] {
-        let mut log = killed.whole.clone();
-        log[from..from + bytes].iter_mut().for_each(|byte| *byte ^= 0xA5);
-        let error = killed.open(&log).await.unwrap_err();
+        let error = killed.open(&killed.damaged(from, bytes)).await.unwrap_err();
         assert!(matches!(error, Error::Damaged(_)), "{from}: {error}");
     }
     let (empty, header) = (&killed.whole[..0], &killed.whole[..HEADER]);
     for log in [empty, header] {
         assert!(killed.open(log).await.is_ok());
     }
+}
+
+#[tokio::test]
+async fn a_look_from_outside_and_a_backup_see_a_damaged_log_and_leave_it() {
+    let killed = Killed::new().await;
+    let commits = killed.commits();
+    let log = killed.damaged(at(commits[commits.len() - 10]) + 100, 1);
+    let copy = killed.with(&log);
+    let backup = copy.path().join("backup.db");
+    for _ in 0..2 {
+        let seen = crate::examine(&url(copy.path()), Duration::from_secs(60)).await.unwrap_err();
+        assert!(matches!(seen, Error::Damaged(_)), "{seen}");
+        let made = crate::backup(&url(copy.path()), &backup).await.unwrap_err();
+        assert!(matches!(made, Error::Damaged(_)) && !backup.exists(), "{made}");
+        assert_eq!(fs::read(log_in(copy.path())).unwrap(), log);
+    }
+    let start = crate::open(&url(copy.path()), Options::default()).await.unwrap_err();
+    assert!(matches!(start, Error::Damaged(_)), "{start}");
+
+    let copy = killed.with(&killed.whole);
+    let examined = crate::examine(&url(copy.path()), Duration::from_secs(60)).await.unwrap().unwrap();
+    assert_eq!(examined.usage.unwrap().open_jobs, DELIVERIES as u64, "a whole log is read");
+    let backup = copy.path().join("backup.db");
+    assert_eq!(crate::backup(&url(copy.path()), &backup).await.unwrap().deliveries, DELIVERIES as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_beside_somebody_who_writes_takes_nothing_for_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = crate::open(&url(folder.path()), Options::default()).await.unwrap();
+    let writer = tokio::spawn(async move {
+        for n in 0..1000 {
+            queue.put(conformance::delivery(&format!("d{n}"), "a", "k")).await.unwrap();
+        }
+    });
+    while !writer.is_finished() {
+        crate::examine(&url(folder.path()), Duration::ZERO).await.unwrap();
+    }
+    writer.await.unwrap();
 }

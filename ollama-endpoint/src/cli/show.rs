@@ -116,7 +116,23 @@ pub(super) fn forgotten(answer: &Value) -> String {
         true => format!("{counted} would be forgotten for good; the same with --yes does it\n"),
         false => format!("{counted} forgotten\n"),
     };
-    aligned(&rows, usize::MAX) + &end
+    let copies = if count > 0 { copies(&answer["copies"]) } else { String::new() };
+    aligned(&rows, usize::MAX) + &end + &copies
+}
+
+/// Where what was forgotten stands still, and for how long.
+fn copies(copies: &Value) -> String {
+    let mut told = String::new();
+    for copy in copies.as_array().into_iter().flatten() {
+        let text = |name: &str| printable(copy[name].as_str().unwrap_or("-"));
+        let (path, until) = (text("path"), text("until"));
+        let day = until.split('T').next().unwrap_or_default();
+        let _ = writeln!(
+            told,
+            "a copy from before an upgrade has it still; it goes by itself on {day}, or now with: rm {path}"
+        );
+    }
+    told
 }
 
 /// What became of an update.

@@ -18,7 +18,9 @@ pub(super) fn examine(path: &Path) -> (Vec<Finding>, Vec<VectorModel>) {
         "stop the service, then `ollama-endpoint restore FILE` with your last `ollama-endpoint backup FILE`";
     let seen = match glance(path, LOOK) {
         Ok(seen) => seen,
-        Err(_) if !path.exists() => return (vec![Finding::skipped(check, "there is none yet")], vec![]),
+        Err(StoreError::Unfit(_)) if !path.exists() => {
+            return (vec![Finding::skipped(check, "there is none yet")], vec![]);
+        }
         Err(error @ StoreError::Newer { .. }) => {
             let mend = "install the version that wrote it, or bring back a backup of this version's";
             return (vec![Finding::fail(check, error.to_string(), mend)], vec![]);

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use queue::aside::Aside;
+
 use super::Memory;
 use crate::store::{Audit, Filter, StoreError, Stored};
 use crate::words;
@@ -67,5 +69,13 @@ impl Memory {
             tracing::info!(memory = memory.id, repository, by = audit.by, reason = audit.reason, "forgotten");
         }
         Ok(forgotten)
+    }
+
+    /// The copies from before an upgrade, which have still what was forgotten since.
+    ///
+    /// # Errors
+    /// They cannot be looked for.
+    pub async fn copies(&self) -> Result<Vec<Aside>, StoreError> {
+        self.store.copies().await
     }
 }

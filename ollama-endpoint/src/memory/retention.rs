@@ -32,7 +32,7 @@ pub struct Swept {
 }
 
 impl Memory {
-    /// Forgets what has been kept for long enough.
+    /// Forgets what has been kept for long enough, and the copies from before an upgrade, which know it still.
     ///
     /// # Errors
     /// The store cannot be read or written; what was forgotten until then stays forgotten.
@@ -60,6 +60,7 @@ impl Memory {
                 swept.junk += self.store.strip(deliveries, audit(junk, "found"), now).await?;
             }
         }
+        self.store.copies().await?;
         Ok(swept)
     }
 }

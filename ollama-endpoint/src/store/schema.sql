@@ -1,4 +1,4 @@
--- Schema 3. Times are microseconds since 1970, UTC.
+-- Schema 4. Times are microseconds since 1970, UTC.
 --
 -- Four tables are the record: `records`, `derivations`, `judgements` and `audit`. All others are made of them, by what
 -- `write.rs`, `refined.rs` and `stale.rs` do with each in turn, and can be made again (`rebuild.rs`).

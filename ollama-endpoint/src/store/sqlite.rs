@@ -28,6 +28,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
+use queue::aside::{self, Aside};
+use queue::wal;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
 
@@ -104,7 +106,9 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| files::unopened(path, error);
         let lock = files::lock(path)?;
+        files::is_there(path)?;
         let mut connection = open_writer(path).map_err(|error| failed(error.into()))?;
+        wal::check(&connection, path).map_err(|error| files::damaged(path, error))?;
         upgrade::upgrade(&mut connection, path)?;
         let vectors = embedded::load(&connection).map_err(|error| failed(error.into()))?;
         let readers = (0..READERS)
@@ -169,14 +173,24 @@ impl SqliteStore {
     }
 }
 
+/// The log [stays](wal::stays), until somebody has looked at it.
 fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
+    wal::stays(&connection, true)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    lasting(&connection)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     Ok(connection)
+}
+
+/// On macOS a plain fsync stops at the drive's cache, and a power cut may leave a later commit without an earlier one.
+fn lasting(connection: &Connection) -> rusqlite::Result<()> {
+    for setting in ["fullfsync", "checkpoint_fullfsync"] {
+        connection.pragma_update(None, setting, true)?;
+    }
+    connection.pragma_update(None, "synchronous", "FULL")
 }
 
 fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
@@ -266,6 +280,12 @@ impl Store for SqliteStore {
 
     async fn strip(&self, deliveries: Vec<String>, audit: Audit, now: Timestamp) -> Result<u64, StoreError> {
         self.commit(move |transaction| forget::strip(transaction, &deliveries, &audit, now)).await
+    }
+
+    async fn copies(&self) -> Result<Vec<Aside>, StoreError> {
+        let path = Arc::clone(&self.path);
+        let cleared = tokio::task::spawn_blocking(move || aside::clear(&path)).await;
+        cleared.map_err(|error| StoreError::Backend(error.into()))
     }
 
     async fn expired(&self, before: Timestamp, limit: usize) -> Result<Vec<String>, StoreError> {

@@ -83,6 +83,10 @@ impl Running {
             .unwrap()
     }
 
+    pub(super) fn file(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
     pub(super) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let http = shared::client::http(Some(Duration::from_secs(30))).unwrap();
         http.request(method.parse().unwrap(), format!("{}{path}", self.base))

@@ -19,7 +19,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, hooks::Wal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::store::Store;
+use super::{store::Store, wal};
 use crate::model::{Error, Result};
 
 /// Commands that wait for the thread; further callers wait in turn.
@@ -228,12 +228,14 @@ fn commit_together(store: &Store, group: impl Iterator<Item = Command<Store>>) -
     took
 }
 
-/// Opens a connection for reading and writing, which keeps at most so much of the file in memory.
+/// Opens a connection for reading and writing, which keeps at most so much of the file in memory. The log
+/// [stays](wal::stays), until somebody has looked at it.
 pub(super) fn open(path: &Path, cache_kib: u32) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
+    wal::stays(&connection, true)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     // Plans that do not depend on the values: SQLite would else compile nearly every statement anew for each of its runs.

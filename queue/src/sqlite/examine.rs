@@ -7,12 +7,12 @@ use crate::model::{Examined, Result};
 
 /// Looks at the store at `path`, for damage no longer than `time`; `None` if there is none.
 pub(super) fn examine(path: &Path, time: Duration) -> Result<Option<Examined>> {
-    if !path.exists() {
+    if !keep::is_there(path)? {
         return Ok(None);
     }
-    let connection = keep::open(path, keep::READER_CACHE)?;
+    let mut connection = keep::open_beside(path)?;
     let version = keep::version(&connection, path)?;
-    let whole = keep::look_through(path, keep::open(path, keep::READER_CACHE)?, Some(time))?;
+    let whole = keep::look_through(path, &mut connection, Some(time))?;
     // What an earlier version keeps is known when it was upgraded.
     let (lanes, usage) = match version {
         keep::SCHEMA_VERSION => (read::stats(&connection)?, Some(read::usage(&connection)?)),

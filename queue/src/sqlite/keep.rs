@@ -1,10 +1,10 @@
 //! The file as a whole: opening and upgrading it, looking for damage, backing it up and bringing it back.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,11 +13,12 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{connection, wal, write};
 use crate::{
-    aside,
+    aside::{self, Copied},
+    files::{self, with_end},
     model::{Backup, Error, Result},
 };
 
@@ -49,11 +50,12 @@ pub(super) struct Opened {
 /// hand, nobody else can be working on them.
 pub(super) fn prepare(path: &Path, now: Timestamp) -> Result<Opened> {
     let lock = lock(path)?;
-    let writer = open(path, WRITER_CACHE)?;
-    check_log(&writer, path)?;
+    is_there(path)?;
+    let writer = open_first(path, WRITER_CACHE)?;
+    wal::check(&writer, path)?;
     upgrade(&writer, path)?;
     aside::clear(path);
-    let unchecked = !look_through(path, read_only(path)?, Some(FIRST_LOOK))?;
+    let unchecked = !look_through(path, &mut read_only(path)?, Some(FIRST_LOOK))?;
     write::take_back_leases(&writer, now)?;
     Ok(Opened {
         lock,
@@ -65,16 +67,21 @@ pub(super) fn prepare(path: &Path, now: Timestamp) -> Result<Opened> {
     })
 }
 
-/// A damaged log stays where it is: SQLite would take it away when it closes the file, and the next start would find
-/// nothing wrong.
-fn check_log(writer: &Connection, path: &Path) -> Result<()> {
-    writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    wal::check(writer, &beside_with(path, "-wal"))?;
-    writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    Ok(())
+/// Opens the file for a look from outside, beside whoever works with it.
+pub(super) fn open_beside(path: &Path) -> Result<Connection> {
+    let connection = open_first(path, READER_CACHE)?;
+    wal::check_beside(&connection, path)?;
+    Ok(connection)
 }
 
-pub(super) fn open(path: &Path, cache_kib: u32) -> Result<Connection> {
+/// Opens a file whose log was looked at.
+fn open(path: &Path, cache_kib: u32) -> Result<Connection> {
+    let connection = open_first(path, cache_kib)?;
+    wal::stays(&connection, false)?;
+    Ok(connection)
+}
+
+fn open_first(path: &Path, cache_kib: u32) -> Result<Connection> {
     connection::open(path, cache_kib).map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, &error.to_string()),
         _ => cannot_open(path, &error),
@@ -95,11 +102,14 @@ fn lock(path: &Path) -> Result<File> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     }
-    let lock = File::create(path.with_extension("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse(path.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+    files::lock(path).map_err(failed)?.ok_or_else(|| Error::InUse(path.display().to_string()))
+}
+
+/// Whether there is a store, and where there is none, that nothing speaks of one.
+pub(super) fn is_there(path: &Path) -> Result<bool> {
+    match files::left_by_a_replacement(path) {
+        Some(left) => Err(cannot_open(path, &files::how_to_go_on(path, &left))),
+        None => Ok(path.exists()),
     }
 }
 
@@ -109,7 +119,7 @@ pub(super) fn version(connection: &Connection, path: &Path) -> Result<i64> {
     if found > SCHEMA_VERSION {
         let way_back = match aside::newest(path, SCHEMA_VERSION) {
             Some(copy) => format!(
-                "put {} in its place, the copy from before the upgrade, which lacks what came since",
+                "put {} in its place and move its -wal and -shm away: the copy from before the upgrade, which lacks what came since",
                 copy.display()
             ),
             None => "restore a backup from before the upgrade".to_owned(),
@@ -134,30 +144,34 @@ fn upgrade(connection: &Connection, path: &Path) -> Result<()> {
     if steps.is_empty() {
         return Ok(());
     }
-    if found > 0 {
-        let copy = set_aside(connection, path, found)?;
-        tracing::info!(from = found, to = SCHEMA_VERSION, copy = %copy.display(), "upgrading the queue's store");
-    }
+    let copy = match found {
+        0 => None,
+        _ => Some(aside::set(path, found, |to| set_aside(connection, path, to))?),
+    };
     let upgraded = connection
         .execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"));
     if upgraded.is_err() && !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;
     }
-    Ok(upgraded?)
+    upgraded?;
+    copy.into_iter().for_each(Copied::keep);
+    Ok(())
 }
 
 /// Copies the store as it is before its upgrade.
-fn set_aside(connection: &Connection, path: &Path, found: i64) -> Result<PathBuf> {
-    let aside = aside::place(path, found);
-    match copy(connection, &aside) {
-        Ok(_) => Ok(aside),
-        Err(error) => Err(cannot_open(
-            &aside,
+fn set_aside(connection: &Connection, path: &Path, to: &Path) -> Result<()> {
+    let copied = aside::room(path)
+        .map_err(|error| cannot_open(path, &error))
+        .and_then(|()| copy(connection, to, |unfinished| files::settle(unfinished, to)));
+    let failed = |error| {
+        cannot_open(
+            to,
             &format!(
                 "no copy could be made before the upgrade, so nothing was changed ({error}); make room there, or go on with the version before"
             ),
-        )),
-    }
+        )
+    };
+    copied.map(drop).map_err(failed)
 }
 
 fn read_only(path: &Path) -> Result<Connection> {
@@ -167,14 +181,14 @@ fn read_only(path: &Path) -> Result<Connection> {
 /// Looks for damage while the store is in use. The connection may be the last one that is closed, and one that only
 /// reads would leave the log behind.
 pub(super) fn look_through_beside(path: &Path) -> Result<()> {
-    look_through(path, open(path, READER_CACHE)?, None).map(drop)
+    look_through(path, &mut open(path, READER_CACHE)?, None).map(drop)
 }
 
 /// Looks for damage in the structure of the file. `false` if the time was not enough.
 ///
 /// # Errors
 /// [`Error::Damaged`].
-pub(super) fn look_through(path: &Path, mut connection: Connection, time: Option<Duration>) -> Result<bool> {
+pub(super) fn look_through(path: &Path, connection: &mut Connection, time: Option<Duration>) -> Result<bool> {
     let out_of_time = Arc::new(AtomicBool::new(false));
     if let Some(time) = time {
         let (until, out_of_time) = (Instant::now() + time, Arc::clone(&out_of_time));
@@ -186,6 +200,7 @@ pub(super) fn look_through(path: &Path, mut connection: Connection, time: Option
         connection.progress_handler(STEPS, Some(late))?;
     }
     let found: rusqlite::Result<String> = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    connection.progress_handler(0, None::<fn() -> bool>)?;
     match found {
         Ok(found) if found == "ok" => Ok(true),
         Ok(found) => Err(damaged(path, &found)),
@@ -196,22 +211,22 @@ pub(super) fn look_through(path: &Path, mut connection: Connection, time: Option
 
 /// Copies the store at `path` to a new file, beside a running service.
 pub(super) fn back_up(path: &Path, to: &Path) -> Result<Backup> {
-    if !path.exists() {
+    if !is_there(path)? {
         return Err(cannot_open(path, &"there is no such file"));
     }
     if to.exists() {
         return Err(cannot_open(to, &"it exists already; a backup never overwrites a file"));
     }
-    let source = connection::open(path, READER_CACHE)?;
+    let source = open_beside(path)?;
     version(&source, path)?;
-    copy(&source, to)
+    copy(&source, to, |unfinished| files::settle(unfinished, to))
 }
 
-/// Writes what is in `source` to a new file, and looks that through.
-fn copy(source: &Connection, to: &Path) -> Result<Backup> {
-    let unfinished = beside(to, "unfinished");
+/// Writes what is in `source` to a new file beside `to`, looks that through, and lets `place` give it the name.
+fn copy(source: &Connection, to: &Path, place: impl FnOnce(&Path) -> io::Result<()>) -> Result<Backup> {
+    let unfinished = with_end(to, ".unfinished");
     let copied = copy_to(source, &unfinished).and_then(|backup| {
-        settle(&unfinished, to).map_err(|error| cannot_open(to, &error))?;
+        place(&unfinished).map_err(|error| cannot_open(to, &error))?;
         Ok(backup)
     });
     if copied.is_err() {
@@ -232,55 +247,28 @@ fn copy_to(source: &Connection, unfinished: &Path) -> Result<Backup> {
 /// Puts a backup in the place of the store at `path`; `replace` moves one that is there aside.
 pub(super) fn restore(path: &Path, from: &Path, replace: bool) -> Result<Backup> {
     let _lock = lock(path)?;
-    let backup = inspect(from)?;
-    let failed = |error: io::Error| cannot_open(path, &error);
+    inspect(from)?;
     if path.exists() && !replace {
         return Err(cannot_open(
             path,
             &"it exists; --replace moves it aside and puts the backup in its place",
         ));
     }
-    let unfinished = beside(path, "unfinished");
-    let _ = fs::remove_file(&unfinished);
-    fs::copy(from, &unfinished).map_err(failed)?;
-    // Together with its log, which belongs to it: whoever wants to look into it later needs both.
-    let aside = Timestamp::now().strftime("replaced-%Y%m%dT%H%M%SZ").to_string();
-    for end in ["", "-wal", "-shm"] {
-        let file = beside_with(path, end);
-        if file.exists() {
-            fs::rename(&file, beside_with(&beside(path, &aside), end)).map_err(failed)?;
-        }
-    }
-    settle(&unfinished, path).map_err(failed)?;
-    Ok(backup)
+    // With what is in its log, if it is a store that was moved aside.
+    copy(&read_only(from)?, path, |unfinished| {
+        files::give_to_owner_of_folder(unfinished)?;
+        files::replace(path, unfinished).map(drop)
+    })
 }
 
 /// What a backup holds, if it is whole and of a version that is known.
 fn inspect(path: &Path) -> Result<Backup> {
     let bytes = fs::metadata(path).map_err(|error| cannot_open(path, &error))?.len();
-    look_through(path, read_only(path)?, None)?;
-    let connection = read_only(path)?;
+    let mut connection = read_only(path)?;
+    look_through(path, &mut connection, None)?;
     if version(&connection, path)? == 0 {
         return Err(cannot_open(path, &"it is no queue"));
     }
     let deliveries = connection.query_row("SELECT count(*) FROM deliveries", [], |row| row.get(0))?;
     Ok(Backup { bytes, deliveries })
-}
-
-/// On disk under its own name before it is there under the other.
-fn settle(unfinished: &Path, path: &Path) -> io::Result<()> {
-    File::open(unfinished)?.sync_all()?;
-    fs::rename(unfinished, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
-}
-
-fn beside(path: &Path, what: &str) -> PathBuf {
-    beside_with(path, &format!(".{what}"))
-}
-
-fn beside_with(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    name.into()
 }

@@ -1,15 +1,21 @@
 //! Looks for damage in the write-ahead log. SQLite takes a frame with a wrong checksum for the log's end, as a power cut
 //! leaves it; in the middle of the log that would silently lose what was committed after it.
 //!
+//! And whoever closes a database last moves what it can read of the log into it and takes the log away; the next start
+//! would find nothing wrong. So a connection leaves the log where it is until that was found whole.
+//!
 //! Layout and checksums: <https://sqlite.org/fileformat2.html#the_write_ahead_log> (section 4), and
 //! <https://sqlite.org/walformat.html> for how far SQLite reads. A log is a header of 32 bytes and frames: 24 bytes and
 //! a page each. All numbers are big-endian.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
-use crate::model::{Error, Result};
+use crate::{
+    files::with_end,
+    model::{Error, Result},
+};
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
@@ -19,15 +25,50 @@ const MAGIC: u32 = 0x377f_0682;
 /// Both halves of a checksum, or both salts.
 type Pair = [u32; 2];
 
-/// Compares how far `connection` reads the log at `path` with what is in it. Nothing else may be writing to it.
+/// Whether the log stays where it is when `connection` is the last one that closes. To be said before its first statement,
+/// which may find that the log is to be read.
+///
+/// # Errors
+/// SQLite does not take it.
+pub fn stays(connection: &Connection, stays: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, stays).map(drop)
+}
+
+/// Looks for damage in the log of the database at `path`, beside whoever works with it. The log [`stays`] unless it was
+/// found whole.
+///
+/// # Errors
+/// [`Error::Damaged`] if there are commits in the log that SQLite does not read; it cannot be read.
+pub fn check_beside(connection: &Connection, path: &Path) -> Result<()> {
+    stays(connection, true)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let turn = Connection::open_with_flags(path, flags)?;
+    stays(&turn, true)?;
+    // While it is ours to write, nobody adds to the log.
+    match turn.execute_batch("BEGIN IMMEDIATE") {
+        Ok(()) => check(connection, path),
+        // Somebody is writing, who has looked at the log: there is nothing left to be found, and nothing is to be taken away.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// As [`check_beside`], for one that nobody else can be writing to.
+///
+/// # Errors
+/// The same.
+pub fn check(connection: &Connection, path: &Path) -> Result<()> {
+    stays(connection, true)?;
+    compare(connection, &with_end(path, "-wal"))?;
+    Ok(stays(connection, false)?)
+}
+
+/// Compares how far `connection` reads the log at `path` with what is in it.
 ///
 /// Each commit is on disk before the next begins, so what a power cut leaves behind the end is one unfinished transaction,
 /// or several that began at the same place: nothing follows a commit there. A frame whose checksum goes on from that of a
 /// commit shows that somebody was told of that commit.
-///
-/// # Errors
-/// [`Error::Damaged`] if there are commits in the log that SQLite does not read.
-pub(super) fn check(connection: &Connection, path: &Path) -> Result<()> {
+fn compare(connection: &Connection, path: &Path) -> Result<()> {
     // Asks how many frames SQLite reads. They are also in `-shm`, but closing that file here would end SQLite's locks on it.
     let read: i64 = connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1))?;
     let page: usize = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;

@@ -98,3 +98,16 @@ async fn what_nobody_has_said_for_long_is_forgotten_with_an_audit_line() {
     assert_eq!((counts.memories, counts.forgotten), (2, 250));
     assert!(check(&fixture.path()).unwrap().differences.is_empty());
 }
+
+#[tokio::test]
+async fn a_copy_from_before_an_upgrade_goes_after_two_weeks_of_a_service_that_runs() {
+    let fixture = Fixture::new(Box::new(healthy)).await;
+    let copy = fixture.path().with_file_name("memory.db.schema-3-20261130T070000Z");
+    let file = std::fs::File::create(&copy).unwrap();
+    let retention = Retention { junk: None, memories: None };
+    fixture.memory.sweep(retention, Timestamp::now()).await.unwrap();
+    assert!(copy.exists());
+    file.set_modified(std::time::SystemTime::now() - Duration::from_secs(15 * DAY)).unwrap();
+    fixture.memory.sweep(retention, Timestamp::now()).await.unwrap();
+    assert!(!copy.exists());
+}

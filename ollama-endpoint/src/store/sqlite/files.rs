@@ -1,15 +1,16 @@
 //! The memory's file as a whole: one process at a time, rebuilt, backed up and brought back.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use queue::files::{self, with_end};
+use queue::wal;
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::rebuild::rebuild;
-use super::{BUSY, check, embedded, upgrade};
+use super::{BUSY, check, embedded, lasting, open_reader, upgrade};
 use crate::store::StoreError;
 use crate::store::vectors::from_bytes;
 
@@ -56,11 +57,18 @@ impl Drop for Scratch {
 /// # Errors
 /// Another one has it, or the file cannot be made.
 pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
-    let file = File::create(path.with_extension("lock")).map_err(|error| unopened(path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(unopened(path, error)),
+    let lock = files::lock(path).map_err(|error| unopened(path, error))?;
+    lock.ok_or_else(|| StoreError::InUse(path.display().to_string()))
+}
+
+/// Whether there is a memory at `path`.
+///
+/// # Errors
+/// There is none, and there are files that speak of one.
+pub(super) fn is_there(path: &Path) -> Result<bool, StoreError> {
+    match files::left_by_a_replacement(path) {
+        Some(left) => Err(unopened(path, files::how_to_go_on(path, &left))),
+        None => Ok(path.exists()),
     }
 }
 
@@ -75,21 +83,32 @@ fn failed(error: rusqlite::Error) -> StoreError {
     StoreError::Backend(error.into())
 }
 
-/// A memory that is there, of the schema of today. A connection that only reads would leave the log behind if it is the
-/// last one.
+/// A memory whose log is damaged stays as it is: see [`wal`].
+pub(super) fn damaged(path: &Path, error: queue::Error) -> StoreError {
+    match error {
+        queue::Error::Damaged(cause) => StoreError::Damaged(cause),
+        other => unopened(path, other),
+    }
+}
+
+/// A memory that is there, of the schema of today, beside a service that may work with it. A connection that only reads
+/// would leave the log behind if it is the last one.
 pub(super) fn open_present(path: &Path) -> Result<Connection, StoreError> {
-    if !path.exists() {
+    if !is_there(path)? {
         let path = path.display();
         return Err(StoreError::Unfit(format!("there is no memory at {path}; DATA_DIR says where it is")));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
+        wal::stays(&connection, true)?;
         connection.busy_timeout(BUSY)?;
+        lasting(&connection)?;
         connection.set_prepared_statement_cache_capacity(64);
         let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         Ok((connection, version))
     });
     let (connection, found) = opened.map_err(|error| unopened(path, error))?;
+    wal::check_beside(&connection, path).map_err(|error| damaged(path, error))?;
     match found {
         upgrade::SCHEMA => Ok(connection),
         0 => Err(StoreError::Unfit(format!("{} is no memory", path.display()))),
@@ -118,16 +137,21 @@ pub(super) fn rebuilt(source: &Connection, path: &Path) -> Result<Connection, St
 /// The service runs, there is no memory, or it cannot be read or written. The former one is unhurt then.
 pub fn reindex(path: &Path) -> Result<Held, StoreError> {
     let _lock = lock(path)?;
-    let source = open_present(path)?;
-    let new = Scratch::beside(path, "new");
-    let target = rebuilt(&source, &new.0)?;
-    keep_vectors(&source, &target).map_err(failed)?;
-    close(target)?;
-    // Its log would be taken for the new one's.
-    source.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(failed)?;
-    close(source)?;
-    settle(&new.0, path).map_err(|error| unopened(path, error))?;
+    let mut connection = open_present(path)?;
+    remake(&mut connection, path)?;
+    close(connection)?;
     held(path)
+}
+
+/// Puts what the record in `connection` makes in the place of all that is there, at once or not at all.
+pub(super) fn remake(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let new = Scratch::beside(path, "new");
+    let made = rebuilt(connection, &new.0)?;
+    keep_vectors(connection, &made).map_err(failed)?;
+    match Backup::new(&made, connection).and_then(|all| all.step(-1)).map_err(failed)? {
+        StepResult::Done => Ok(()),
+        _ => Err(StoreError::InUse(path.display().to_string())),
+    }
 }
 
 fn close(connection: Connection) -> Result<(), StoreError> {
@@ -191,17 +215,19 @@ pub fn back_up(path: &Path, to: &Path) -> Result<Held, StoreError> {
 /// Writes what is in `source` to a new file, of whatever schema it is, and looks that through.
 pub(super) fn copy(source: &Connection, to: &Path) -> Result<(), StoreError> {
     let unfinished = Scratch::beside(to, "unfinished");
+    write(source, &unfinished.0)?;
+    files::settle(&unfinished.0, to).map_err(|error| unopened(to, error))
+}
+
+fn write(source: &Connection, to: &Path) -> Result<(), StoreError> {
     // Made first, so that what is written is nobody else's to read from the beginning.
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished.0);
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
     made.map_err(|error| unopened(to, error))?;
-    source.execute("VACUUM INTO ?", [unfinished.0.to_string_lossy()]).map_err(failed)?;
-    let written = Connection::open(&unfinished.0).map_err(failed)?;
+    source.execute("VACUUM INTO ?", [to.to_string_lossy()]).map_err(failed)?;
+    let written = Connection::open(to).map_err(failed)?;
     let found: String = written.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
     close(written)?;
-    if found != "ok" {
-        return Err(StoreError::Unfit(format!("the memory is damaged: {found}")));
-    }
-    settle(&unfinished.0, to).map_err(|error| unopened(to, error))
+    if found == "ok" { Ok(()) } else { Err(StoreError::Damaged(found)) }
 }
 
 /// Puts a backup in the place of the memory at `path`, which is kept aside; one of an earlier version is upgraded. Answers
@@ -215,9 +241,14 @@ pub fn restore(path: &Path, from: &Path) -> Result<(Held, Option<PathBuf>), Stor
     if !from.exists() {
         return Err(StoreError::Unfit(format!("there is no backup at {}", from.display())));
     }
-    let unfinished = Scratch::beside(path, "restored");
-    fs::copy(from, &unfinished.0).map_err(|error| unopened(path, error))?;
-    upgrade::upgrade_copy(&unfinished.0).map_err(|error| unopened(from, error))?;
+    let unfinished = Scratch::beside(path, "unfinished");
+    // With what is in its log, if it is a memory that was moved aside.
+    let backup = open_reader(from).map_err(|error| unopened(from, error))?;
+    let taken = write(&backup, &unfinished.0).and_then(|()| upgrade::upgrade_copy(&unfinished.0));
+    taken.map_err(|error| match error {
+        StoreError::Open { source, .. } => unopened(from, source),
+        other => unopened(from, other),
+    })?;
     let checked = check::check(&unfinished.0)?;
     if let Some(first) = checked.differences.first() {
         return Err(StoreError::Unfit(format!(
@@ -227,19 +258,9 @@ pub fn restore(path: &Path, from: &Path) -> Result<(Held, Option<PathBuf>), Stor
         )));
     }
     let held = held(&unfinished.0)?;
-    let aside = Timestamp::now().strftime(".replaced-%Y%m%dT%H%M%SZ").to_string();
-    let aside = path.exists().then(|| with_end(path, &aside));
-    if let Some(aside) = &aside {
-        // Together with its log, which belongs to it.
-        for end in ["-wal", "-shm", ""] {
-            let file = with_end(path, end);
-            if file.exists() {
-                fs::rename(&file, with_end(aside, end)).map_err(|error| unopened(path, error))?;
-            }
-        }
-    }
-    settle(&unfinished.0, path).map_err(|error| unopened(path, error))?;
-    Ok((held, aside))
+    let replaced =
+        files::give_to_owner_of_folder(&unfinished.0).and_then(|()| files::replace(path, &unfinished.0));
+    Ok((held, replaced.map_err(|error| unopened(path, error))?))
 }
 
 fn held(path: &Path) -> Result<Held, StoreError> {
@@ -254,20 +275,6 @@ fn held(path: &Path) -> Result<Held, StoreError> {
         vectors: count("vectors")?,
         bytes: fs::metadata(path).map_err(|error| unopened(path, error))?.len(),
     })
-}
-
-/// On disk under its own name before it is there under the other.
-fn settle(unfinished: &Path, path: &Path) -> io::Result<()> {
-    File::open(unfinished)?.sync_all()?;
-    fs::rename(unfinished, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
-}
-
-fn with_end(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    name.into()
 }
 
 impl AsRef<Path> for Scratch {

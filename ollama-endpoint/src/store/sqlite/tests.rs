@@ -1,6 +1,7 @@
 use super::*;
 use crate::distil::{Distilled, Draft};
 
+mod files;
 mod versions;
 
 #[test]

@@ -1,11 +1,12 @@
 //! The schema, and how older ones are brought up to date: the records are kept, and all else is made of them again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use queue::aside;
+use queue::aside::{self, Copied};
+use queue::wal;
 use rusqlite::Connection;
 
-use super::files::{copy, unopened};
+use super::files::{copy, damaged, remake, unopened};
 use super::{open_writer, rebuild};
 use crate::store::StoreError;
 
@@ -21,12 +22,6 @@ const FROM_2: &str = "
     DROP TABLE memories_fts; DROP TABLE vectors; DROP TABLE rejections; DROP TABLE memories;
     ALTER TABLE records RENAME TO records_2;";
 
-/// What confirmed a memory is known by where it was said; `reindex` finds that out for what is there already.
-const FROM_3: &str = "
-    ALTER TABLE confirmations ADD COLUMN url TEXT;
-    ALTER TABLE confirmations ADD COLUMN event TEXT;
-    CREATE INDEX confirmations_url ON confirmations (url, event);";
-
 /// Brings the memory at `path` up to date, after a copy of it was set aside.
 ///
 /// # Errors
@@ -37,19 +32,24 @@ pub(super) fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), St
     if found > SCHEMA {
         return Err(too_new(path, found));
     }
-    if (1..SCHEMA).contains(&found) {
-        let copy = set_aside(connection, path, found)?;
-        tracing::info!(from = found, to = SCHEMA, copy = %copy.display(), "upgrading the memory");
-    }
-    bring_up(connection, found).map_err(failed)?;
+    let copy = match found {
+        0 | SCHEMA => None,
+        _ => Some(aside::set(path, found.into(), |to| set_aside(connection, path, to))?),
+    };
+    bring_up(connection, path, found)?;
+    copy.into_iter().for_each(Copied::keep);
     aside::clear(path);
     Ok(())
 }
 
 /// Brings the memory at `path` up to date, which is a copy itself. What is wrong with a damaged one is for others to say.
-pub(super) fn upgrade_copy(path: &Path) -> rusqlite::Result<()> {
+pub(super) fn upgrade_copy(path: &Path) -> Result<(), StoreError> {
     match Connection::open(path).and_then(|copy| version(&copy)) {
-        Ok(found) if (1..SCHEMA).contains(&found) => bring_up(&mut open_writer(path)?, found),
+        Ok(found @ 1..SCHEMA) => {
+            let mut copy = open_writer(path).map_err(|error| unopened(path, error))?;
+            wal::check(&copy, path).map_err(|error| damaged(path, error))?;
+            bring_up(&mut copy, path, found)
+        }
         _ => Ok(()),
     }
 }
@@ -66,20 +66,17 @@ pub(super) fn too_new(path: &Path, found: u32) -> StoreError {
     StoreError::Newer { found, known: SCHEMA, way_back }
 }
 
-fn set_aside(connection: &Connection, path: &Path, found: u32) -> Result<PathBuf, StoreError> {
-    let aside = aside::place(path, found.into());
-    match copy(connection, &aside) {
-        Ok(()) => Ok(aside),
-        Err(error) => {
-            let why = shared::error::chain(&error);
-            Err(unopened(
-                &aside,
-                format!(
-                    "no copy could be made before the upgrade, so nothing was changed ({why}); make room there, or go on with the version before"
-                ),
-            ))
-        }
-    }
+fn set_aside(connection: &Connection, path: &Path, to: &Path) -> Result<(), StoreError> {
+    let copied = aside::room(path).map_err(|error| unopened(path, error)).and_then(|()| copy(connection, to));
+    copied.map_err(|error| {
+        let why = shared::error::chain(&error);
+        unopened(
+            to,
+            format!(
+                "no copy could be made before the upgrade, so nothing was changed ({why}); make room there, or go on with the version before"
+            ),
+        )
+    })
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<u32> {
@@ -87,14 +84,20 @@ fn version(connection: &Connection) -> rusqlite::Result<u32> {
 }
 
 /// All at once or not at all.
-fn bring_up(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
-    if found >= SCHEMA {
-        return Ok(());
+fn bring_up(connection: &mut Connection, path: &Path, found: u32) -> Result<(), StoreError> {
+    match found {
+        SCHEMA => Ok(()),
+        // What it derived by the rules of then is not what those of today make of the same record.
+        3 => remake(connection, path),
+        _ => fill(connection, found).map_err(|error| unopened(path, error)),
     }
+}
+
+/// Makes the tables of today, and of a record of schema 2 what is in them.
+fn fill(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     match found {
         0 => transaction.execute_batch(TABLES)?,
-        3 => transaction.execute_batch(FROM_3)?,
         _ => {
             transaction.execute_batch(FROM_2)?;
             transaction.execute_batch(TABLES)?;

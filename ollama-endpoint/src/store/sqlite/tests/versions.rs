@@ -16,6 +16,17 @@ fn made_by_2(path: &Path) {
     former.execute_batch("PRAGMA journal_mode = WAL; PRAGMA user_version = 2").unwrap();
 }
 
+/// The rows that the last build of schema 3 left, without its full text: a comment that was posted twice (`d1`, `d2`) and
+/// whose double was deleted (`d3`), worded by a model; notes of agents, of which one was forgotten; and a push.
+const MADE_BY_3: &str = include_str!("made_by_schema_3.sql");
+
+fn made_by_3(path: &Path) {
+    let former = Connection::open(path).unwrap();
+    former.execute_batch(include_str!("schema_3.sql")).unwrap();
+    former.execute_batch(MADE_BY_3).unwrap();
+    former.execute_batch("PRAGMA journal_mode = WAL; PRAGMA user_version = 3").unwrap();
+}
+
 fn opened(path: &Path) -> Connection {
     drop(SqliteStore::open(path).unwrap());
     Connection::open(path).unwrap()
@@ -130,19 +141,50 @@ fn without_room_for_a_copy_there_is_no_upgrade() {
     assert_eq!(copies(&path), Vec::<PathBuf>::new(), "nor is half a copy left");
 }
 
-#[tokio::test]
-async fn a_memory_of_schema_3_learns_where_things_are_said() {
+#[test]
+fn a_memory_of_schema_3_is_made_anew_and_its_backups_can_be_restored() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("memory.db");
-    drop(opened(&path));
-    let as_3 = "DROP INDEX confirmations_url; ALTER TABLE confirmations DROP COLUMN url; ALTER TABLE confirmations DROP COLUMN event;
-        PRAGMA user_version = 3;";
-    Connection::open(&path).unwrap().execute_batch(as_3).unwrap();
-    let store = SqliteStore::open(&path).unwrap();
+    made_by_3(&path);
+    let backup = directory.path().join("backup.db");
+    std::fs::copy(&path, &backup).unwrap();
+    let look = || {
+        assert_eq!(check(&path).unwrap().differences, Vec::<String>::new());
+        let known = opened(&path);
+        let count = |what: &str| -> i64 {
+            known.query_row(&format!("SELECT count(*) FROM {what}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(
+            (count("confirmations"), count("records"), count("records WHERE body IS NULL")),
+            (0, 7, 2)
+        );
+        assert_eq!(
+            (count("vectors"), count("rejections"), count("judgements"), count("audit")),
+            (2, 1, 1, 1)
+        );
+        assert!(texts(&known)[0].1.starts_with("Retries are capped at five, since"), "as a model worded it");
+    };
+    drop(SqliteStore::open(&path).unwrap());
+    look();
     assert_eq!(copies(&path).len(), 1);
-    drop(store);
-    assert_eq!(check(&path).unwrap().differences, Vec::<String>::new());
-    let columns = "SELECT count(*) FROM pragma_table_info('confirmations') WHERE name IN ('url', 'event')";
-    let count: i64 = opened(&path).query_row(columns, [], |row| row.get(0)).unwrap();
-    assert_eq!(count, 2);
+    restore(&path, &backup).unwrap();
+    look();
+}
+
+#[test]
+fn an_upgrade_that_fails_at_each_start_leaves_no_copies() {
+    for made_by in [made_by_2, made_by_3] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("memory.db");
+        made_by(&path);
+        let damage = "UPDATE records SET body = x'00' WHERE seq = 2";
+        Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+        let before = rows(&path);
+        for _ in 0..2 {
+            SqliteStore::open(&path).unwrap_err();
+            let left = std::fs::read_dir(directory.path()).unwrap().count();
+            assert_eq!(left, 2, "the memory and its lock");
+        }
+        assert_eq!(rows(&path), before);
+    }
 }
