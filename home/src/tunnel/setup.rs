@@ -58,6 +58,7 @@ pub struct SetupArgs {
 pub(super) async fn setup(args: &SetupArgs) -> anyhow::Result<()> {
     let place = &Place::new(&args.folders)?;
     let settings = settings(args)?;
+    apply::check(&args.apply, &settings)?;
     place.check()?;
     place.make()?;
     make_key(place)?;
@@ -128,7 +129,8 @@ fn make_key(place: &Place) -> anyhow::Result<()> {
 fn vps_side(settings: &Settings, public_key: &str) -> String {
     let user = &settings.user;
     format!(
-        "\nOn the VPS, as root (deploy/README.md has the whole story, and --apply ADMIN@HOST does it):\n\
+        "\nOn the VPS, as root (deploy/README.md has the whole story, and --apply ADMIN@HOST does it). {user} must be the\n\
+         tunnel's own account: nobody can log in to it any more.\n\
          1. this as /etc/ssh/sshd_config.d/ai-relay.conf, then: sshd -t && systemctl reload ssh\n{}\
          2. this line in ~{user}/.ssh/authorized_keys:\n{}\n\n",
         policy::sshd(settings),
