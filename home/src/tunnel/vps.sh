@@ -208,7 +208,7 @@ remove() {
     # An account that was made for the tunnel goes with its last key.
     if exists && [ "$(field 5)" = "$ABOUT" ] && ! grep -q . "$(keys)" 2>/dev/null; then
         userdel -r "$USER" 2>/dev/null || ! exists || userdel "$USER" ||
-            fail "the account $USER could not be removed; a connection that was cut may hold it for half a minute"
+            fail "the account $USER could not be removed; a connection that was cut may hold it for half a minute. Run uninstall again"
         say "account $USER: removed"
     fi
 }

@@ -110,12 +110,50 @@ async fn the_vps_is_changed_over_the_administrators_ssh_and_changed_back() {
     assert!(site.home.done(&["up"]).await.contains("tunnel: up"));
 
     site.uninstall().await;
-    assert_eq!(site.home.leftovers(), ["log", "run"]);
+    assert_eq!(site.home.leftovers(), Vec::<String>::new());
     assert_eq!(
         site.vps("id ai-tunnel; ls /etc/ssh/sshd_config.d /home"),
         "/etc/ssh/sshd_config.d:\n\n/home:"
     );
     assert_eq!(who(site.ports[0]).await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_key_is_proven_before_the_old_one_goes() {
+    let Some(site) = Site::start().await else { return };
+    Site::done(&site.setup("ai-tunnel").await);
+    site.home.done(&["up"]).await;
+    let key = |name: &str| std::fs::read_to_string(site.home.tunnel_dir().join(name)).unwrap_or_default();
+    let keys = "~ai-tunnel/.ssh/authorized_keys";
+    let first = key("id_ed25519.pub");
+
+    // By hand: nothing is lost until the new one is let in.
+    let told = site.home.done(&["new-key"]).await;
+    let second = key("next/id_ed25519.pub");
+    let line = told.lines().find(|line| line.contains(second.trim())).unwrap();
+    assert!(told.contains("does not let the tunnel in yet") && first != second, "{told}");
+    assert_eq!(key("id_ed25519.pub"), first);
+    site.vps(&format!("echo '{line}' >>{keys}"));
+    let told = site.home.done(&["new-key"]).await;
+    assert!(told.contains("ways closed, ") && told.contains(first.trim()), "{told}");
+    assert_eq!((key("id_ed25519.pub"), key("next/id_ed25519.pub")), (second.clone(), String::new()));
+    site.home.done(&["status"]).await;
+
+    let admin = site.admin();
+    site.home.done(&[&["new-key", "--yes"][..], &site.apply(&admin)].concat()).await;
+    let third = key("id_ed25519.pub");
+    let left = site.vps(&format!("cat {keys}"));
+    assert!(
+        left.contains(first.trim()) && left.contains(third.trim()) && !left.contains(second.trim()),
+        "{left}"
+    );
+    site.home.done(&["prove"]).await;
+    site.home.done(&["down"]).await;
+    site.home.done(&["up"]).await;
+    site.home.done(&["new-key"]).await;
+    site.uninstall().await;
+    assert_eq!(site.home.leftovers(), Vec::<String>::new());
+    assert!(site.vps(&format!("cat {keys}")).ends_with(first.trim()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,7 +52,55 @@ async fn by_hand_it_says_what_the_vps_needs_and_pins_only_the_right_key() {
 
     let said = home.done(&["uninstall"]).await;
     assert!(said.contains("On 127.0.0.") && said.contains(key.trim()), "{said}");
-    assert_eq!(home.leftovers(), ["log", "run"]);
+    assert_eq!(home.leftovers(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_verb_it_asks_and_goes_on_as_setup_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let sshd = Plan::new(folder.path(), &[port(), port()]).unwrap().start().await.unwrap();
+    let home = Home::new(folder.path());
+    let nobody = home.tunnel(&[]).await;
+    assert!(!nobody.status.success() && text(&nobody).contains("setup --host VPS --user ai-tunnel"));
+    assert_eq!(home.leftovers(), Vec::<String>::new());
+
+    let offers_a_service = home::services::Manager::detect().is_ok();
+    let no_service = if offers_a_service { "no\n" } else { "" };
+    let said = format!("{ADDRESS}\n\n{}\nno\n{no_service}no\n", sshd.port());
+    let asked = text(&home.at_terminal(&[], &said).await);
+    assert!(asked.contains("Are these the fingerprints") && asked.contains("nothing was pinned"), "{asked}");
+    assert!(!home.tunnel_dir().join("known_hosts").exists());
+    let said = format!("{ADDRESS}\n\n{}\nno\n{no_service}yes\n", sshd.port());
+    let asked = text(&home.at_terminal(&[], &said).await);
+    for part in [
+        &format!("setup --host {ADDRESS} --user ai-tunnel --port {}", sshd.port()),
+        "Match User ai-tunnel",
+        "Press Enter when that is done",
+        "there was no answer",
+    ] {
+        assert!(asked.contains(part), "{part} is missing in {asked}");
+    }
+    assert!(home.tunnel_dir().join("known_hosts").exists());
+    home.done(&["--uninstall"]).await;
+    assert_eq!(home.leftovers(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_uninstall_never_throws_a_key_away_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let sshd = Plan::new(folder.path(), &[port(), port()]).unwrap().start().await.unwrap();
+    let home = Home::new(folder.path());
+    sshd.set_up(&home.tunnel_dir(), &[port(), port()]).unwrap();
+    home.done(&["up"]).await;
+    fs::remove_file(home.tunnel_dir().join("known_hosts")).unwrap();
+
+    let bailed = home.tunnel(&["uninstall", "--apply", "root@127.0.0.1:1", "--yes"]).await;
+    assert!(!bailed.status.success() && text(&bailed).contains("nothing was changed"), "{}", text(&bailed));
+    assert!(home.leftovers().contains(&"run/tunnel.connected".to_owned()), "the tunnel is still up");
+    let key = fs::read_to_string(home.tunnel_dir().join("id_ed25519.pub")).unwrap();
+    let said = home.done(&["uninstall"]).await;
+    assert!(said.contains("cannot be read any more") && said.contains(key.trim()), "{said}");
+    assert_eq!(home.leftovers(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
