@@ -181,7 +181,7 @@ async fn an_account_that_somebody_logs_in_to_is_never_restricted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_administrator_by_sudo_is_never_restricted() {
     let Some(mut site) = Site::start().await else { return };
-    if site.vps("command -v sudo") == "" {
+    if site.vps("command -v sudo").is_empty() {
         eprintln!("skipped: there is no sudo");
         return;
     }
