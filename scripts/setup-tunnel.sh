@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The reverse tunnel from this machine to the VPS, on which the relay finds the two endpoints:
 #   VPS 127.0.0.1:5050 -> claude-endpoint, VPS 127.0.0.1:8091 -> ollama-endpoint
-# setup | up | down | status | run | prove | uninstall; `setup-tunnel.sh VERB --help` says more. `ai-relay-home tunnel` does it.
+# Without a verb it asks for what it needs, and sets the tunnel up. `setup-tunnel.sh --help` has the verbs, `VERB --help` says
+# more, and `ai-relay-home tunnel` does it.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

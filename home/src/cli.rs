@@ -15,9 +15,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The SSH reverse tunnel to the VPS
-    #[command(subcommand)]
-    Tunnel(tunnel::Verb),
+    /// The SSH reverse tunnel to the VPS; without a verb it is set up by questions and answers
+    Tunnel(tunnel::Args),
     /// The services that launchd or systemd keeps running
     #[command(subcommand)]
     Services(services::Verb),
@@ -32,7 +31,7 @@ enum Command {
 /// The text says what went wrong and what to do.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Tunnel(verb) => tunnel::run(verb).await,
+        Command::Tunnel(args) => tunnel::run(args).await,
         Command::Services(verb) => services::run(verb).await,
         Command::Manual(verb) => manual::run(&verb, Cli::command()),
     }

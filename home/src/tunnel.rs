@@ -5,16 +5,18 @@
 
 pub use self::settings::{Forward, Settings};
 use self::{
-    config::Folders, place::Place, prove::ProveArgs, setup::SetupArgs, supervise::RunArgs,
-    uninstall::UninstallArgs,
+    config::Folders, new_key::NewKeyArgs, place::Place, prove::ProveArgs, setup::SetupArgs,
+    supervise::RunArgs, uninstall::UninstallArgs,
 };
 use crate::services::{Manager, Service};
 
 mod apply;
 pub mod config;
 mod control;
+mod guide;
 mod hostkey;
 mod log;
+mod new_key;
 mod place;
 pub mod policy;
 mod process;
@@ -33,7 +35,14 @@ pub fn as_service(folders: &Folders, manager: &Manager) -> anyhow::Result<Servic
     service::service(&Place::new(folders)?, manager)
 }
 
-/// What can be done with it.
+/// What can be done with it; without a verb, it is set up by questions and answers.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+/// One of them.
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
     /// Make key and configuration, pin the VPS's host key, say or do what the VPS needs, and prove the lock
@@ -48,7 +57,10 @@ pub enum Verb {
     Run(RunArgs),
     /// Try every way out of the lock on the VPS; exit code 1 if one is open
     Prove(ProveArgs),
+    /// Replace the tunnel's key: the new one is let in and proven before the old one goes
+    NewKey(NewKeyArgs),
     /// Stop the tunnel, and remove everything that setup made
+    #[command(long_flag = "uninstall")]
     Uninstall(UninstallArgs),
 }
 
@@ -56,7 +68,8 @@ pub enum Verb {
 ///
 /// # Errors
 /// The text says what went wrong and what to do.
-pub async fn run(verb: Verb) -> anyhow::Result<()> {
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let Some(verb) = args.verb else { return guide::guide().await };
     match verb {
         Verb::Setup(args) => setup::setup(&args).await,
         Verb::Up(folders) => control::up(&Place::new(&folders)?).await,
@@ -64,6 +77,7 @@ pub async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Status(folders) => control::status(&Place::new(&folders)?),
         Verb::Run(args) => supervise::run(&args).await,
         Verb::Prove(args) => prove::prove(&args).await,
+        Verb::NewKey(args) => new_key::new_key(&args).await,
         Verb::Uninstall(args) => uninstall::uninstall(&args).await,
     }
 }

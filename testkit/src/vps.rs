@@ -1,5 +1,6 @@
-//! A VPS to set up: an sshd in a mount namespace of its own, in which `/etc`, `/home`, `/root` and `/run` are copies, so that
-//! accounts and configurations are really made and this machine keeps its own. Linux, as root.
+//! A VPS to set up: an sshd in namespaces of its own, in which `/etc`, `/home`, `/root` and `/run` are copies, so that accounts
+//! and configurations are really made and this machine keeps its own; and no process is another's of the same user id.
+//! Linux, as root.
 
 use std::{
     fs,
@@ -23,7 +24,10 @@ pub struct Vps {
     child: Child,
 }
 
-/// Runs inside of the namespace.
+/// `unshare` with these; what runs inside ends with it.
+const OWN: [&str; 6] = ["--mount", "--propagation", "private", "--pid", "--kill-child", "--mount-proc"];
+
+/// Runs inside of the namespaces.
 const START: &str = r#"set -e
 mount -t tmpfs vps "$1/root"
 cd "$1/root"
@@ -39,7 +43,7 @@ exec "$2" -D -e -p "$3" -o ListenAddress="$4" -o UsePAM=no -o PermitRootLogin=pr
 impl Vps {
     /// Whether this machine can have one; if not, why.
     pub fn possible() -> Result<(), String> {
-        let tried = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "try", "/mnt"]).output();
+        let tried = Command::new("unshare").args(OWN).args(["mount", "-t", "tmpfs", "try", "/mnt"]).output();
         match tried {
             Ok(output) if output.status.success() => Ok(()),
             Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
@@ -58,7 +62,7 @@ impl Vps {
         let port = port();
         let log = fs::File::create(folder.join("sshd.log"))?;
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c", START, "vps"]);
+        command.args(OWN).args(["sh", "-c", START, "vps"]);
         command.arg(&folder).arg(program()?).arg(port.to_string()).arg(ADDRESS);
         let child = command.stdin(Stdio::null()).stderr(log).spawn().context("unshare cannot be started")?;
         let vps = Self { port, folder, child };
@@ -110,7 +114,7 @@ impl Vps {
 
 impl Drop for Vps {
     fn drop(&mut self) {
-        // The namespace and its mounts go with its last process.
+        // The namespaces and their mounts go with the last process.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

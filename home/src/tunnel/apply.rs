@@ -24,8 +24,25 @@ const AS_ROOT: &str = r#"sh -c 'if [ "$(id -u)" = 0 ]; then exec sh -s; else exe
 pub(super) enum Action {
     /// Account, restrictions, key.
     Apply,
+    /// This key alone goes.
+    Forget,
     /// The way back.
     Remove,
+}
+
+/// Refuses an administrator who is about to be locked out.
+///
+/// # Errors
+/// The tunnel's account is the one that changes the VPS.
+pub(super) fn check(apply: &Apply, settings: &Settings) -> anyhow::Result<()> {
+    let admin = apply.apply.as_ref().and_then(Admin::user);
+    if admin == Some(&settings.user) {
+        bail!(
+            "--user {} is your own account on the VPS, and nobody can log in to the tunnel's any more; choose another name, such as --user ai-tunnel: setup makes that account",
+            settings.user
+        );
+    }
+    Ok(())
 }
 
 /// Says what will be done, asks, and does it.
@@ -76,15 +93,19 @@ fn plan(admin: &Admin, action: Action, settings: &Settings) -> String {
         Action::Apply => format!(
             "On the VPS, over your ssh to {at}:\n\
              1. the account {user}, without password and shell, if it is not there\n\
-             2. {CONF} with this, checked by `sshd -t` before sshd reads it, and taken back if it is refused:\n{}\
+             2. {CONF} with this, checked by sshd before it is in effect, and taken back if it is refused:\n{}\
              3. the tunnel's key in ~{user}/.ssh/authorized_keys",
             policy::sshd(settings)
         ),
         Action::Remove => format!(
             "On the VPS, over your ssh to {at}:\n\
-             1. {CONF} is removed, and sshd reads its configuration again\n\
-             2. the tunnel's key goes from ~{user}/.ssh/authorized_keys, and the account with it if setup made it"
+             1. the tunnel's key goes from ~{user}/.ssh/authorized_keys\n\
+             2. {CONF} is removed, and sshd reads its configuration again\n\
+             3. the account {user} goes, if setup made it and no other key is left"
         ),
+        Action::Forget => {
+            format!("On the VPS, over your ssh to {at}: the old key goes from ~{user}/.ssh/authorized_keys")
+        }
     }
 }
 
@@ -94,6 +115,7 @@ fn script(action: Action, settings: &Settings, public_key: &str) -> String {
     let key = public_key.split_whitespace().nth(1).unwrap_or_default();
     let action = match action {
         Action::Apply => "apply",
+        Action::Forget => "forget",
         Action::Remove => "remove",
     };
     let (block, wanted) = (policy::sshd(settings), policy::effective(settings).join("\n"));
@@ -129,11 +151,26 @@ mod tests {
     }
 
     #[test]
+    fn an_administrator_is_not_made_the_tunnels_account() {
+        let forwards = Settings::forwards(5050, 8091, LocalPorts { claude: 5050, ollama: 8090 });
+        let settings = Settings { host: "vps".to_owned(), user: "debian".to_owned(), port: 22, forwards };
+        let with = |admin: &str| Apply { apply: admin.parse().ok(), apply_config: None, yes: true };
+        for fine in ["root@vps", "vps", "debian2@vps:22"] {
+            assert!(check(&with(fine), &settings).is_ok(), "{fine}");
+        }
+        for locked_out in ["debian@vps", "debian@vps:2222", "debian@2001:db8::1"] {
+            let refused = check(&with(locked_out), &settings).unwrap_err().to_string();
+            assert!(refused.contains("choose another name"), "{refused}");
+        }
+    }
+
+    #[test]
     fn the_plan_says_everything_that_is_done() {
         let forwards = Settings::forwards(5050, 8091, LocalPorts { claude: 5050, ollama: 8090 });
         let settings = Settings { host: "vps".to_owned(), user: "ai-tunnel".to_owned(), port: 22, forwards };
         let admin: Admin = "root@vps".parse().unwrap();
-        let plans = [Action::Apply, Action::Remove].map(|action| plan(&admin, action, &settings));
+        let plans =
+            [Action::Apply, Action::Forget, Action::Remove].map(|action| plan(&admin, action, &settings));
         insta::assert_snapshot!(plans.join("\n\n"));
     }
 }

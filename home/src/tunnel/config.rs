@@ -43,6 +43,13 @@ pub struct Admin {
     pub port: Option<u16>,
 }
 
+impl Admin {
+    /// The account, if it is named here and not in the person's ssh configuration.
+    pub fn user(&self) -> Option<&str> {
+        self.destination.rsplit_once('@').map(|(user, _)| user)
+    }
+}
+
 impl std::str::FromStr for Admin {
     type Err = String;
 

@@ -119,7 +119,9 @@ pub(super) fn ask(question: &str) -> anyhow::Result<String> {
     print!("{question}");
     std::io::stdout().flush()?;
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
+    if std::io::stdin().read_line(&mut answer)? == 0 {
+        bail!("there was no answer");
+    }
     Ok(answer.trim().to_owned())
 }
 

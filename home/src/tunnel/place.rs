@@ -72,6 +72,11 @@ impl Place {
         self.log_folder.join("tunnel.log")
     }
 
+    /// Where a new key is kept until it takes the old one's place.
+    pub(super) fn next(&self) -> Self {
+        Self { folder: self.folder.join("next"), ..self.clone() }
+    }
+
     /// Everything that the tunnel may have written outside of its folder.
     pub(super) fn traces(&self) -> [PathBuf; 7] {
         let run = |name: &str| self.run.join(name);
@@ -95,6 +100,36 @@ impl Place {
         for folder in [&self.folder, &self.run, &self.log_folder] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
             made.with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Removes key, pinned host key and configuration, and their folder unless somebody keeps something else in it.
+    ///
+    /// # Errors
+    /// One is there and cannot be removed.
+    pub(super) fn remove_files(&self) -> anyhow::Result<()> {
+        let known_hosts_before = self.folder.join("known_hosts.old");
+        let own = [self.key(), self.public_key(), self.ssh_config(), self.known_hosts(), known_hosts_before];
+        for file in &own {
+            remove(file)?;
+        }
+        let _ = fs::remove_dir(&self.folder);
+        Ok(())
+    }
+
+    /// Removes everything; what somebody else keeps in one of the folders stays, and the folder with it.
+    ///
+    /// # Errors
+    /// A file is there and cannot be removed.
+    pub(super) fn remove_all(&self) -> anyhow::Result<()> {
+        self.next().remove_files()?;
+        self.remove_files()?;
+        for file in &self.traces() {
+            remove(file)?;
+        }
+        for folder in [&self.run, &self.log_folder] {
+            let _ = fs::remove_dir(folder);
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use self::{
     report::{Report, Row},
     trial::{Trial, carry_out},
 };
-use super::{config::Folders, place::Place, settings::Settings};
+use super::{config::Folders, place::Place, settings::Settings, supervise::said::advised};
 
 mod attempts;
 mod judge;
@@ -83,7 +83,7 @@ pub(super) fn show(report: &Report, json: bool) -> anyhow::Result<()> {
 
 /// Why nothing could be tried.
 pub(super) fn no_entry(why: &str) -> String {
-    format!("nothing could be tried, because the VPS does not let the tunnel in: {why}")
+    format!("nothing could be tried, because the VPS does not let the tunnel in: {}", advised(why))
 }
 
 /// Tries everything.

@@ -58,6 +58,7 @@ pub struct SetupArgs {
 pub(super) async fn setup(args: &SetupArgs) -> anyhow::Result<()> {
     let place = &Place::new(&args.folders)?;
     let settings = settings(args)?;
+    apply::check(&args.apply, &settings)?;
     place.check()?;
     place.make()?;
     make_key(place)?;
@@ -71,7 +72,7 @@ pub(super) async fn setup(args: &SetupArgs) -> anyhow::Result<()> {
     } else {
         print!("{}", vps_side(&settings, &public_key));
     }
-    if !proven(place, args.apply.apply.is_none()).await? {
+    if !proven(place, args.apply.apply.is_none(), "./scripts/setup-tunnel.sh up").await? {
         return Ok(());
     }
     if args.install {
@@ -96,7 +97,11 @@ fn settings(args: &SetupArgs) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-fn make_key(place: &Place) -> anyhow::Result<()> {
+/// Makes the key, unless there is one.
+///
+/// # Errors
+/// OpenSSH is missing, or the key wants a passphrase.
+pub(super) fn make_key(place: &Place) -> anyhow::Result<()> {
     let key = place.key();
     if !key.exists() {
         let mut command = Command::new("ssh-keygen");
@@ -128,7 +133,8 @@ fn make_key(place: &Place) -> anyhow::Result<()> {
 fn vps_side(settings: &Settings, public_key: &str) -> String {
     let user = &settings.user;
     format!(
-        "\nOn the VPS, as root (deploy/README.md has the whole story, and --apply ADMIN@HOST does it):\n\
+        "\nOn the VPS, as root (deploy/README.md has the whole story, and --apply ADMIN@HOST does it). {user} must be the\n\
+         tunnel's own account: nobody can log in to it any more.\n\
          1. this as /etc/ssh/sshd_config.d/ai-relay.conf, then: sshd -t && systemctl reload ssh\n{}\
          2. this line in ~{user}/.ssh/authorized_keys:\n{}\n\n",
         policy::sshd(settings),
@@ -137,7 +143,11 @@ fn vps_side(settings: &Settings, public_key: &str) -> String {
 }
 
 /// Proves the lock; `false` if the VPS does not let the tunnel in yet, which is expected of one that is set up by hand.
-async fn proven(place: &Place, by_hand: bool) -> anyhow::Result<bool> {
+/// `again` is what goes on then.
+///
+/// # Errors
+/// The lock does not hold, or a VPS that was changed does not let the tunnel in.
+pub(super) async fn proven(place: &Place, by_hand: bool, again: &str) -> anyhow::Result<bool> {
     loop {
         match prove::attempt_all(place, &[]).await? {
             Proof::Made(report) => {
@@ -147,13 +157,13 @@ async fn proven(place: &Place, by_hand: bool) -> anyhow::Result<bool> {
             Proof::NoEntry(why) if !by_hand => bail!("{}", prove::no_entry(&why)),
             Proof::NoEntry(why) if std::io::stdin().is_terminal() => {
                 println!("The VPS does not let the tunnel in yet: {why}");
-                ask(
-                    "Press Enter when both steps are done; Ctrl-C ends here, and `up` goes on another time. ",
-                )?;
+                ask(&format!(
+                    "Press Enter when that is done; Ctrl-C ends here, and `{again}` goes on another time. "
+                ))?;
             }
             Proof::NoEntry(why) => {
                 println!("The VPS does not let the tunnel in yet: {why}");
-                println!("When both steps are done: ./scripts/setup-tunnel.sh up");
+                println!("When that is done: {again}");
                 return Ok(false);
             }
         }

@@ -2,11 +2,13 @@
 
 use std::fs;
 
+use anyhow::anyhow;
+
 use super::{
     apply::{self, Action},
     config::{Apply, Folders},
     control,
-    place::{self, Place},
+    place::Place,
     service,
     settings::Settings,
 };
@@ -23,45 +25,51 @@ pub struct UninstallArgs {
 /// Stops the tunnel and removes all of its files.
 ///
 /// # Errors
-/// Something cannot be removed; a second run goes on from there.
+/// What the VPS needs is not known, and nothing was changed; or something cannot be removed, and a second run goes on.
 pub(super) async fn uninstall(args: &UninstallArgs) -> anyhow::Result<()> {
     let (place, apply) = (&Place::new(&args.folders)?, &args.apply);
     // What the VPS is told stands in the files that go.
-    let settings = Settings::load(&place.folder).ok();
-    let public_key = fs::read_to_string(place.public_key()).unwrap_or_default();
-    if service::uninstall()? {
-        println!("service: removed");
-    }
-    control::stop(place).await?;
-    match &settings {
-        Some(settings) if apply.apply.is_some() => {
-            apply::carry_out(apply, Action::Remove, settings, &public_key)?;
+    let settings = Settings::load(&place.folder);
+    let key = |place: &Place| fs::read_to_string(place.public_key()).ok();
+    let (own, next) = (key(place), key(&place.next()));
+    if apply.apply.is_some() {
+        let settings = settings.as_ref().map_err(|why| {
+            anyhow!("{why:#}; what to remove on the VPS is not known, and nothing was changed")
+        })?;
+        stop(place).await?;
+        if let Some(next) = &next {
+            apply::carry_out(apply, Action::Forget, settings, next)?;
         }
-        Some(settings) => print!("{}", by_hand(settings, &public_key)),
-        None if apply.apply.is_some() => {
-            anyhow::bail!("the tunnel is not set up here, so what to remove on the VPS is not known");
+        apply::carry_out(apply, Action::Remove, settings, own.as_deref().unwrap_or_default())?;
+    } else {
+        stop(place).await?;
+        let keys: String = own.into_iter().chain(next).collect();
+        match settings {
+            Ok(settings) => print!("{}", by_hand(&settings.host, &settings.user, &keys)),
+            Err(_) if keys.is_empty() => {}
+            Err(why) => {
+                println!("what the VPS was set up with cannot be read any more: {why:#}");
+                print!("{}", by_hand("the VPS", "ai-tunnel", &keys));
+            }
         }
-        None => {}
     }
-    let known_hosts_before = place.folder.join("known_hosts.old");
-    let files =
-        [place.key(), place.public_key(), place.ssh_config(), place.known_hosts(), known_hosts_before];
-    for file in files.iter().chain(&place.traces()) {
-        place::remove(file)?;
-    }
-    // A folder in which somebody keeps something else stays.
-    let _ = fs::remove_dir(&place.folder);
+    place.remove_all()?;
     println!("tunnel: removed from this machine");
     Ok(())
 }
 
-fn by_hand(settings: &Settings, public_key: &str) -> String {
-    let user = &settings.user;
+async fn stop(place: &Place) -> anyhow::Result<()> {
+    if service::uninstall()? {
+        println!("service: removed");
+    }
+    control::stop(place).await
+}
+
+fn by_hand(host: &str, user: &str, keys: &str) -> String {
     format!(
-        "On {}, as root (--apply ADMIN@HOST does it):\n\
-         1. rm /etc/ssh/sshd_config.d/ai-relay.conf && sshd -t && systemctl reload ssh\n\
-         2. remove this key from ~{user}/.ssh/authorized_keys; an account that only the tunnel had can go whole\n{}\n",
-        settings.host,
-        public_key.trim()
+        "On {host}, as root (--apply ADMIN@HOST does it):\n\
+         1. remove this key from ~{user}/.ssh/authorized_keys; an account that only the tunnel had can go whole\n{}\n\
+         2. rm /etc/ssh/sshd_config.d/ai-relay.conf && sshd -t && systemctl reload ssh\n",
+        keys.trim()
     )
 }

@@ -14,7 +14,7 @@ use super::{Doctor, sshd_policy::Policy, targets::Road};
 /// Where packages put it; its folder is seldom on the PATH.
 const PROGRAMS: [&str; 4] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd", "/sbin/sshd"];
 const KEYS: &str = "authorized_keys";
-const ACCOUNT: &str = "deploy/README.md, \"An account for the tunnel\", has the commands";
+const ACCOUNT: &str = "on the Mac: ./scripts/setup-tunnel.sh setup … --apply root@VPS; by hand: deploy/README.md, \"An account for the tunnel\"";
 
 /// Looks at it.
 pub(super) fn examine(doctor: &Doctor, roads: &[Road]) -> Vec<Finding> {
@@ -52,6 +52,9 @@ pub(super) fn examine(doctor: &Doctor, roads: &[Road]) -> Vec<Finding> {
     let mut found = account(user, &policy);
     if found.iter().any(|one| one.check == KEYS) {
         let is_bound = found.iter().any(|one| one.check == KEYS && one.status == Status::Ok);
+        found.extend(
+            groups(user).map(|groups| policy.entry(user, &groups.split_whitespace().collect::<Vec<_>>())),
+        );
         found.extend(policy.judge(user, &ports, is_bound));
     }
     found.push(host_keys(&policy));
@@ -81,6 +84,12 @@ fn account(user: &str, policy: &Policy) -> Vec<Finding> {
     found
 }
 
+/// The account's groups by name.
+fn groups(user: &str) -> Option<String> {
+    let asked = Command::new("id").args(["-Gn", user]).output().ok()?;
+    asked.status.success().then(|| String::from_utf8_lossy(&asked.stdout).into_owned())
+}
+
 /// A field of an account's line, from 0.
 fn field(table: &str, user: &str, number: usize) -> Option<String> {
     let line = table.lines().find(|line| line.split(':').next() == Some(user))?;
@@ -97,7 +106,7 @@ fn place(file: &str, home: &str, user: &str) -> PathBuf {
 fn keys(user: &str, files: &[PathBuf]) -> Finding {
     let check = KEYS;
     let print =
-        "the line that `setup-tunnel.sh setup` prints on the Mac; its form is in deploy/authorized_keys";
+        "on the Mac: ./scripts/setup-tunnel.sh setup … --apply root@VPS; by hand: the line that setup prints";
     let Some((path, text)) = files.iter().find_map(|path| Some((path, fs::read_to_string(path).ok()?)))
     else {
         let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();

@@ -1,4 +1,4 @@
-//! What sshd lets the tunnel's account do, as `sshd -T -C user=…` tells it, held against `deploy/sshd.conf`. Pure.
+//! What sshd lets the tunnel's account do, as `sshd -T -C user=…` tells it, held against what `setup-tunnel.sh` writes. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,7 @@ use shared::doctor::Finding;
 
 /// A cut tunnel's port should be free again after so many seconds.
 const FREE_WITHIN: u64 = 60;
-const APPLY: &str =
-    "copy deploy/sshd.conf to /etc/ssh/sshd_config.d/ai-relay.conf, then `sshd -t && systemctl reload ssh`";
+const APPLY: &str = "on the Mac: ./scripts/setup-tunnel.sh setup … --apply root@VPS; by hand: /etc/ssh/sshd_config.d/ai-relay.conf as setup prints it";
 
 /// A setting that must have one value or, for the command, must not.
 struct Door {
@@ -65,6 +64,34 @@ impl Policy {
 
     fn number(&self, name: &str) -> u64 {
         self.one(name).parse().unwrap_or_default()
+    }
+
+    /// Whether sshd lets the account, which is in these groups, in at all. From where a pattern is for, is not judged.
+    pub(super) fn entry(&self, user: &str, groups: &[&str]) -> Finding {
+        let check = "entry";
+        let named = |list: &str, names: &[&str]| {
+            let patterns = self.all(list).iter().map(|pattern| pattern.split('@').next().unwrap_or_default());
+            patterns.into_iter().any(|pattern| names.iter().any(|name| matches(pattern, name)))
+        };
+        let everywhere = |pattern: &&String| !pattern.contains('@') && matches(pattern, user);
+        let refused = |keyword: &str, mend: String| {
+            let says = format!("sshd does not let {user} in, whatever its key: {keyword}");
+            Finding::fail(check, says, format!("in /etc/ssh: {mend}, then: sshd -t && systemctl reload ssh"))
+        };
+        // As sshd goes through them (sshd_config(5)).
+        if let Some(line) = self.all("denyusers").iter().find(everywhere) {
+            return refused("DenyUsers", format!("take {user} out of `DenyUsers {line}`"));
+        }
+        if !self.all("allowusers").is_empty() && !named("allowusers", &[user]) {
+            return refused("AllowUsers", format!("add {user} to AllowUsers"));
+        }
+        if named("denygroups", groups) {
+            return refused("DenyGroups", format!("take {user} out of the groups of DenyGroups"));
+        }
+        if !self.all("allowgroups").is_empty() && !named("allowgroups", groups) {
+            return refused("AllowGroups", format!("add {user}'s group to AllowGroups"));
+        }
+        Finding::ok(check, format!("sshd lets {user} in"))
     }
 
     /// One finding per door. `ports` are those that the tunnel needs on loopback; `is_bound`: the lines in `authorized_keys`
@@ -169,6 +196,19 @@ impl Policy {
     }
 }
 
+/// sshd's patterns: `*` is for any signs, `?` for one (ssh_config(5), "PATTERNS").
+fn matches(pattern: &str, text: &str) -> bool {
+    let (mut signs, mut rest) = (pattern.chars(), text.chars());
+    match signs.next() {
+        None => text.is_empty(),
+        Some('*') => {
+            matches(signs.as_str(), text) || rest.next().is_some_and(|_| matches(pattern, rest.as_str()))
+        }
+        Some('?') => rest.next().is_some_and(|_| matches(signs.as_str(), rest.as_str())),
+        Some(sign) => rest.next() == Some(sign) && matches(signs.as_str(), rest.as_str()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use shared::doctor::Status;
@@ -218,6 +258,30 @@ mod tests {
                 wrong.len() == 1 && wrong[0].check == check && wrong[0].status == status,
                 "{to}: {found:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_account_that_sshd_never_lets_in_is_named_with_the_line() {
+        let entry = |text: &str| Policy::read(text).entry("ai-tunnel", &["ai-tunnel", "daemons"]);
+        for (text, keyword) in [
+            ("denyusers root\ndenyusers ai-*", "DenyUsers"),
+            ("allowusers admin\nallowusers ?i-tunne", "AllowUsers"),
+            ("allowusers ai-tunnel\ndenygroups daemons", "DenyGroups"),
+            ("allowgroups ssh-users", "AllowGroups"),
+        ] {
+            let found = entry(text);
+            assert!(
+                found.status == Status::Fail && found.says.contains(keyword) && found.mend.is_some(),
+                "{text}: {found:?}"
+            );
+        }
+        for text in [
+            "",
+            "allowusers ai-t*l@203.0.113.*\ndenyusers ai-tunnel@192.0.2.1",
+            "allowgroups *\ndenygroups root",
+        ] {
+            assert_eq!(entry(text).status, Status::Ok, "{text}");
         }
     }
 

@@ -12,6 +12,8 @@ use crate::{
     },
 };
 
+#[cfg(target_os = "linux")]
+mod applied;
 mod home;
 mod lock;
 mod setup;

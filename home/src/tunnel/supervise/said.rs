@@ -44,9 +44,14 @@ pub(crate) fn said(line: &str) -> Said {
     if line.starts_with("connect_to 127.0.0.1 ") {
         return Said::NoEndpoint(format!("{}: {NO_ENDPOINT}", line.trim_end_matches('.')));
     }
+    Said::Reason(advised(line))
+}
+
+/// What ssh says, with what to do about it where that is known.
+pub(crate) fn advised(line: &str) -> String {
     match ADVICE.iter().find(|(words, _)| line.contains(words)) {
-        Some((_, advice)) => Said::Reason(format!("{}: {advice}", line.trim_end_matches('.'))),
-        None => Said::Reason(line.to_owned()),
+        Some((_, advice)) => format!("{}: {advice}", line.trim_end_matches('.')),
+        None => line.to_owned(),
     }
 }
 
@@ -78,7 +83,7 @@ const ADVICE: [(&str, &str); 8] = [
     ),
     (
         "Permission denied",
-        "the VPS does not take our key; put the line that setup printed into the account's authorized_keys, and see that the account is not locked",
+        "the VPS does not take our key. See there that the line that setup printed is in the account's authorized_keys, that the account is not locked, and that sshd lets it in: AllowUsers, AllowGroups, DenyUsers, DenyGroups and AuthorizedKeysFile of `sshd -T -C user=USER,host=localhost,addr=127.0.0.1`. `setup … --apply ADMIN@VPS` looks at all of that",
     ),
     (
         "Host key verification failed",

@@ -9,14 +9,16 @@ use std::{
 };
 
 use queue::{Finish, NewDelivery, Route};
-use serde_json::json;
-use testkit::{github::APP_ID, scenario::Scenario, sshd::Sshd, webhook};
+use testkit::{scenario::Scenario, sshd::Sshd};
 
 use super::{Seen, Site, ask, command, doctor, flags};
 use crate::support::{
     ADMIN_TOKEN, SIGNING_KEY, World,
     binaries::{Process, port},
 };
+
+mod github;
+mod sshd;
 
 const OTHER_KEY: &str = "whsec_b3RoZXIta2V5LW90aGVyLWtleS1vdGhlci1rZXk=";
 const DOWN: &str = "http://127.0.0.1:9";
@@ -207,80 +209,6 @@ async fn settings_that_are_missing_weak_or_wrong_are_named_without_being_shown()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_that_is_set_up_wrongly_at_github_is_named() {
-    let site = Site::start().await;
-    let (github, settings) = (&site.world.github, site.relay(&[]));
-    let webhook = format!("webhook of {}", site.repository);
-    for (fields, what, says, mend) in [
-        (json!({"active": false}), "active", "switched off", "Active"),
-        (json!({"config": {"secret": null}}), "secret", "no secret", "GITHUB_WEBHOOK_SECRET"),
-        (json!({"config": {"content_type": "xml"}}), "content type", "xml", "application/json"),
-        (json!({"events": ["push"]}), "events", "pull requests", "Pull requests"),
-    ] {
-        github.set_up_hook(site.hook, fields);
-        doctor("relay", &settings, &[]).await.fails("github", &format!("{webhook}: {what}"), says, mend);
-    }
-    github.set_up_hook(site.hook, json!({"config": {"insecure_ssl": "1"}}));
-    let seen = doctor("relay", &settings, &[]).await;
-    seen.warns("github", &format!("{webhook}: certificate"), "does not check", "SSL");
-    seen.warns("github", &format!("{webhook}: url"), "in clear", "https");
-    github.set_up_hook(site.hook, json!({}));
-    let event = |id: &str| webhook::Delivery::new(id, "push", &json!({}));
-    github.list_attempt(site.hook, event("d1"), 401);
-    let seen = doctor("relay", &settings, &[]).await;
-    seen.fails("github", &format!("last answer to {}", site.repository), "401", "differ");
-    seen.warns(
-        "github",
-        &format!("deliveries of {}", site.repository),
-        "1 of the last day's 1 events did not arrive",
-        "differ",
-    );
-    github.change_hook(site.hook, "https://elsewhere.example/hook", "x", true);
-    doctor("relay", &settings, &[]).await.fails(
-        "github",
-        &webhook,
-        "no webhook leads here; there are others: https://elsewhere.example/hook",
-        "WEBHOOK_URL",
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_is_wrong_short_or_ends_soon_is_named() {
-    let site = Site::start().await;
-    let github = &site.world.github;
-    let seen = doctor("relay", &site.relay(&[("--github-token", "wrong")]), &[]).await;
-    seen.fails("github", "credentials", "does not accept the credentials", "make a new one");
-    let seen = doctor("relay", &site.relay(&[("--github-repositories", "acme/none")]), &[]).await;
-    seen.fails("github", "webhook of acme/none", "may not be seen", "Webhooks: read and write");
-    github.tell_of_token(super::TOKEN, "x-oauth-scopes", "read:user");
-    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(73);
-    let soon = soon.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
-    github.tell_of_token(super::TOKEN, "github-authentication-token-expiration", &soon);
-    github.tell_of_token(super::TOKEN, "x-ratelimit-remaining", "7");
-    let seen = doctor("relay", &site.relay(&[]), &[]).await;
-    seen.fails("github", "token scopes", "read:user", "admin:repo_hook");
-    seen.warns("github", "token's end", "in 3 days", "make a new one");
-    seen.warns("github", "rate limit", "7 of 5000", "begins anew");
-    github.stop().await;
-    let seen = doctor("relay", &site.relay(&[]), &[]).await;
-    seen.fails("github", "credentials", "GitHub does not answer", "curl -sI");
-    let unset = World::relay_flags(&site.world, DOWN, DOWN);
-    doctor("relay", &unset, &[]).await.warns("github", "missed deliveries", "not looked for", "GITHUB_TOKEN");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_app_s_clock_that_differs_from_github_s_is_named() {
-    let site = Site::start().await;
-    let (github, key) = (&site.world.github, testkit::github::app_key());
-    github.add_app().unwrap();
-    github.set_clock(jiff::SignedDuration::from_secs(30));
-    let as_app = site.relay(&[("--github-app-id", APP_ID), ("--github-app-private-key", &key)]);
-    let seen = doctor("relay", &as_app, &[]).await;
-    seen.warns("github", "clock", "GitHub is 3", "timedatectl");
-    seen.fails("github", "webhook of the app", "no such thing", "no webhook");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_runs_with_other_settings_is_named() {
     let site = Site::start().await;
     let other = "another-webhook-secret-0123456789-abc";
@@ -357,56 +285,4 @@ async fn a_store_that_is_damaged_and_events_that_wait_or_failed_are_named() {
     fs::write(&file, bytes).unwrap();
     let seen = doctor("relay", &settings, &["--offline"]).await;
     seen.fails("relay", "store file", "damaged", "relay restore FILE --replace");
-}
-
-/// What the real sshd makes of a configuration, judged.
-async fn policy(folder: &Path, text: &str) -> Seen {
-    let here = folder.display();
-    let key = folder.join("host_key");
-    if !key.exists() {
-        let made =
-            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
-        assert!(made.unwrap().success());
-    }
-    let _ = fs::create_dir_all("/run/sshd");
-    let config = folder.join("sshd_config");
-    fs::write(&config, format!("HostKey {here}/host_key\nAuthorizedKeysFile {here}/keys\n{text}")).unwrap();
-    let user = Command::new("id").arg("-un").output().unwrap().stdout;
-    let user = String::from_utf8(user).unwrap();
-    let config = config.display().to_string();
-    let more = ["--tunnel-user", user.trim(), "--sshd-config", &config, "--offline"];
-    doctor("relay", &alone(folder, 5050, 8091, &[]), &more).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_sshd_lets_the_tunnel_s_account_do_is_held_against_deploy() {
-    let folder = tempfile::tempdir().unwrap();
-    let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
-    let ours = include_str!("../../../../deploy/sshd.conf")
-        .replace("Match User ai-tunnel", &format!("Match User {}", user.trim()));
-    let bound = include_str!("../../../../deploy/authorized_keys")
-        .replace("THE-KEY-THAT-SETUP-TUNNEL-PRINTS", "AAAA");
-    fs::write(folder.path().join("keys"), bound).unwrap();
-    let seen = policy(folder.path(), &ours).await;
-    seen.is("ok", "sshd", "policy", "may listen on its ports of 127.0.0.1, and nothing else", "");
-    seen.is("ok", "sshd", "cut line", "30 s", "");
-    seen.is("ok", "sshd", "host key", "ed25519 SHA256:", "");
-    seen.is("ok", "sshd", "authorized_keys", "bound to the tunnel", "");
-    seen.is("ok", "sshd", "login", "by key alone", "");
-
-    fs::write(folder.path().join("keys"), "ssh-ed25519 AAAA anybody\n").unwrap();
-    let seen = policy(folder.path(), "GatewayPorts yes\n").await;
-    for (check, says) in [
-        ("forwards", "any address"),
-        ("GatewayPorts", "opens the tunnel's ports to the internet"),
-        ("commands", "forcecommand none"),
-        ("terminal", "permittty yes"),
-        ("unix sockets", "allowstreamlocalforwarding yes"),
-        ("agent", "allowagentforwarding yes"),
-    ] {
-        seen.fails("sshd", check, says, "deploy/sshd.conf");
-    }
-    seen.warns("sshd", "PermitListen", "any port", "deploy/sshd.conf");
-    seen.warns("sshd", "cut line", "for ever", "deploy/sshd.conf");
-    seen.warns("sshd", "authorized_keys", "1 of 1 keys", "setup-tunnel.sh");
 }

@@ -2,10 +2,12 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
 
+use rustix::pty;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -41,6 +43,23 @@ impl Home {
     pub(super) async fn tunnel(&self, words: &[&str]) -> Output {
         let mut command = self.command(words);
         tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+    }
+
+    /// Runs a verb with somebody at its terminal, who says this and is gone.
+    pub(super) async fn at_terminal(&self, words: &[&str], said: &str) -> Output {
+        let master = pty::openpt(pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY).unwrap();
+        pty::grantpt(&master).unwrap();
+        pty::unlockpt(&master).unwrap();
+        let name = pty::ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let terminal = fs::File::options().read(true).write(true).open(name).unwrap();
+        let mut master = fs::File::from(master);
+        let mut command = self.command(words);
+        command.stdin(terminal);
+        // A terminal hands out one line at a time; Ctrl-D is its end.
+        master.write_all(format!("{said}\u{4}").as_bytes()).unwrap();
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        drop(master);
+        output
     }
 
     /// Runs a verb that must go well; what it printed.

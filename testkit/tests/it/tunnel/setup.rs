@@ -52,7 +52,55 @@ async fn by_hand_it_says_what_the_vps_needs_and_pins_only_the_right_key() {
 
     let said = home.done(&["uninstall"]).await;
     assert!(said.contains("On 127.0.0.") && said.contains(key.trim()), "{said}");
-    assert_eq!(home.leftovers(), ["log", "run"]);
+    assert_eq!(home.leftovers(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_verb_it_asks_and_goes_on_as_setup_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let sshd = Plan::new(folder.path(), &[port(), port()]).unwrap().start().await.unwrap();
+    let home = Home::new(folder.path());
+    let nobody = home.tunnel(&[]).await;
+    assert!(!nobody.status.success() && text(&nobody).contains("setup --host VPS --user ai-tunnel"));
+    assert_eq!(home.leftovers(), Vec::<String>::new());
+
+    let offers_a_service = home::services::Manager::detect().is_ok();
+    let no_service = if offers_a_service { "no\n" } else { "" };
+    let said = format!("{ADDRESS}\n\n{}\nno\n{no_service}no\n", sshd.port());
+    let asked = text(&home.at_terminal(&[], &said).await);
+    assert!(asked.contains("Are these the fingerprints") && asked.contains("nothing was pinned"), "{asked}");
+    assert!(!home.tunnel_dir().join("known_hosts").exists());
+    let said = format!("{ADDRESS}\n\n{}\nno\n{no_service}yes\n", sshd.port());
+    let asked = text(&home.at_terminal(&[], &said).await);
+    for part in [
+        &format!("setup --host {ADDRESS} --user ai-tunnel --port {}", sshd.port()),
+        "Match User ai-tunnel",
+        "Press Enter when that is done",
+        "there was no answer",
+    ] {
+        assert!(asked.contains(part), "{part} is missing in {asked}");
+    }
+    assert!(home.tunnel_dir().join("known_hosts").exists());
+    home.done(&["--uninstall"]).await;
+    assert_eq!(home.leftovers(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_uninstall_never_throws_a_key_away_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let sshd = Plan::new(folder.path(), &[port(), port()]).unwrap().start().await.unwrap();
+    let home = Home::new(folder.path());
+    sshd.set_up(&home.tunnel_dir(), &[port(), port()]).unwrap();
+    home.done(&["up"]).await;
+    fs::remove_file(home.tunnel_dir().join("known_hosts")).unwrap();
+
+    let bailed = home.tunnel(&["uninstall", "--apply", "root@127.0.0.1:1", "--yes"]).await;
+    assert!(!bailed.status.success() && text(&bailed).contains("nothing was changed"), "{}", text(&bailed));
+    assert!(home.leftovers().contains(&"run/tunnel.connected".to_owned()), "the tunnel is still up");
+    let key = fs::read_to_string(home.tunnel_dir().join("id_ed25519.pub")).unwrap();
+    let said = home.done(&["uninstall"]).await;
+    assert!(said.contains("cannot be read any more") && said.contains(key.trim()), "{said}");
+    assert_eq!(home.leftovers(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,88 +122,4 @@ async fn unsafe_settings_are_refused_before_anything_is_made() {
     fs::set_permissions(home.tunnel_dir(), fs::Permissions::from_mode(0o755)).unwrap();
     let open = home.tunnel(&["setup", "--host", ADDRESS, "--user", "t"]).await;
     assert!(text(&open).contains("chmod go-rwx"), "{}", text(&open));
-}
-
-#[cfg(target_os = "linux")]
-mod applied {
-    use testkit::vps::Vps;
-
-    use super::*;
-    use crate::tunnel::home::who;
-
-    fn vps(vps: &Vps, command: &str) -> String {
-        let output = vps.run(command).unwrap();
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn the_vps_is_changed_over_the_administrators_ssh_and_changed_back() {
-        if let Err(why) = Vps::possible() {
-            eprintln!("skipped: this machine cannot have a VPS in a namespace: {why}");
-            return;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let server = Vps::start(folder.path()).await.unwrap();
-        let home = Home::new(folder.path());
-        let (at, fingerprint) = (server.port.to_string(), server.fingerprint().unwrap());
-        let admin = format!("{}:{at}", server.admin());
-        let config = server.admin_config().unwrap().display().to_string();
-        let [claude, ollama] = [port(), port()].map(|port| port.to_string());
-        let apply = ["--apply", &admin, "--apply-config", &config];
-        let mut words = vec!["setup", "--host", ADDRESS, "--port", &at, "--user", "ai-tunnel"];
-        words.extend([
-            "--claude-port",
-            &claude,
-            "--ollama-port",
-            &ollama,
-            "--host-key-fingerprint",
-            &fingerprint,
-        ]);
-        words.extend(apply);
-
-        let asked = home.tunnel(&words).await;
-        assert!(text(&asked).contains("add --yes"), "nothing is changed unasked: {}", text(&asked));
-        assert_eq!(vps(&server, "id ai-tunnel; ls /etc/ssh/sshd_config.d"), "");
-        words.push("--yes");
-
-        // What sshd refuses is taken back, whoever made the mistake.
-        vps(&server, "echo 'No such word' >/etc/ssh/sshd_config.d/zz-broken.conf");
-        let refused = home.tunnel(&words).await;
-        assert!(text(&refused).contains("taken back"), "{}", text(&refused));
-        vps(
-            &server,
-            "echo 'Match User ai-*\n GatewayPorts yes' >/etc/ssh/sshd_config.d/aa-other.conf; rm /etc/ssh/sshd_config.d/zz-broken.conf",
-        );
-        let overruled = home.tunnel(&words).await;
-        assert!(text(&overruled).contains("gatewayports no"), "{}", text(&overruled));
-        assert_eq!(
-            vps(&server, "ls /etc/ssh/sshd_config.d; cat ~ai-tunnel/.ssh/authorized_keys"),
-            "aa-other.conf"
-        );
-        vps(&server, "rm /etc/ssh/sshd_config.d/aa-other.conf");
-
-        let said = home.done(&words).await;
-        assert!(said.contains("ways closed, "), "{said}");
-        assert_eq!(
-            vps(&server, "stat -c '%U %a' ~ai-tunnel/.ssh ~ai-tunnel/.ssh/authorized_keys"),
-            "ai-tunnel 700\nai-tunnel 600"
-        );
-        let again = home.done(&words).await;
-        assert!(again.contains("key: in place") && again.contains("restrictions are in place"), "{again}");
-        assert_eq!(
-            vps(&server, "wc -l <~ai-tunnel/.ssh/authorized_keys; ls /etc/ssh/sshd_config.d"),
-            "1\nai-relay.conf"
-        );
-        assert!(home.done(&["up"]).await.contains("tunnel: up"));
-
-        let mut back = vec!["uninstall", "--yes"];
-        back.extend(apply);
-        home.done(&back).await;
-        assert_eq!(home.leftovers(), ["log", "run"]);
-        assert_eq!(
-            vps(&server, "id ai-tunnel; ls /etc/ssh/sshd_config.d /home"),
-            "/etc/ssh/sshd_config.d:\n\n/home:"
-        );
-        assert_eq!(who(claude.parse().unwrap()).await, "");
-    }
 }
