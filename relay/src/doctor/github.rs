@@ -130,8 +130,7 @@ impl Look<'_> {
         let ours = |hook: &&Hook| missed::is_ours(&hook.config.url, self.settings.webhook_url.as_ref());
         let ours: Vec<Hook> = hooks.iter().filter(ours).take(MOST_HOOKS).cloned().collect();
         if ours.is_empty() {
-            let elsewhere: Vec<_> =
-                hooks.iter().map(|hook| hook.config.url.as_str()).take(MOST_HOOKS).collect();
+            let elsewhere: Vec<_> = hooks.iter().map(Hook::host).take(MOST_HOOKS).collect();
             let there = if elsewhere.is_empty() {
                 "there is none".to_owned()
             } else {
