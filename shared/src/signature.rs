@@ -77,7 +77,7 @@ pub enum KeyError {
     Placeholder(usize),
     /// Not `whsec_` and base64 of at least 24 bytes.
     #[error(
-        "key {0} is not `whsec_` followed by base64 of at least {SHORTEST_KEY} bytes: make one with `echo whsec_$(openssl rand -base64 32)`"
+        "key {0} is not `whsec_` followed by base64 of at least {SHORTEST_KEY} bytes: make one with `echo whsec_$(openssl rand -hex 32)`"
     )]
     NotWhsec(usize),
 }
