@@ -70,16 +70,36 @@ impl Git {
     }
 
     fn commit(&self) -> Option<String> {
-        // Each commit and each checkout adds a line to the log of HEAD.
-        for file in ["HEAD", "logs/HEAD"] {
-            let path = self.0.join(self.ask(&["rev-parse", "--git-path", file])?);
-            // What is missing would count as changed each time.
-            if path.exists() {
-                println!("cargo::rerun-if-changed={}", path.display());
-            }
+        // Each commit and each checkout adds a line to the log of HEAD; the index tells what is added or taken out.
+        for file in ["HEAD", "logs/HEAD", "index"] {
+            watch(&self.0.join(self.ask(&["rev-parse", "--git-path", file])?));
+        }
+        for file in self.about_programs(&["ls-files", "-z"])?.split_terminator('\0') {
+            watch(&self.0.join(file));
         }
         let commit = self.ask(&["rev-parse", &format!("--short={SHORT}"), "HEAD"])?;
-        let changed = !self.ask(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+        let changed = !self.about_programs(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
         Some(if changed { commit + "+" } else { commit })
+    }
+
+    /// Asks about the files that programs are made of: without pages, tests and scripts.
+    fn about_programs(&self, arguments: &[&str]) -> Option<String> {
+        let files = [
+            "--",
+            "*.toml",
+            "Cargo.lock",
+            ":(glob)*/build.rs",
+            ":(glob)*/src/**",
+            "deploy",
+            ":(exclude)testkit",
+        ];
+        self.ask(&[arguments, &files].concat())
+    }
+}
+
+/// Has the script run again when a file changes. What is missing would count as changed each time.
+fn watch(file: &Path) {
+    if file.exists() {
+        println!("cargo::rerun-if-changed={}", file.display());
     }
 }

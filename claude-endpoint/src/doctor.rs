@@ -45,7 +45,7 @@ pub async fn run(doctor: &Doctor, cli: &Cli) -> anyhow::Result<ExitCode> {
     found.hop("tunnel", way);
     let mut here = running;
     here.extend(report.as_ref().map(budget).unwrap_or_default());
-    here.extend(common::store(service).await);
+    here.extend(common::store("claude", service).await);
     found.hop(NAME, here);
     if let Some(config) = config {
         found.hop("github", github(&config.github, &doctor.repository, offline).await);

@@ -27,10 +27,11 @@ async fn run(loaded: Loaded<Cli>) -> anyhow::Result<ExitCode> {
         Command::Own(command) => return cli::run(command, &loaded.cli).await,
     }
     telemetry::init(&service.log)?;
+    let stop = service::stop_signal()?;
     let config = loaded.cli.config()?;
     let built = App::build(config).await?;
     let listener = service::bind(service).await?;
     tracing::info!(address = %listener.local_addr()?, "claude-endpoint listens");
-    built.run(listener, service::stop_signal()?).await;
+    built.run(listener, stop).await;
     Ok(ExitCode::SUCCESS)
 }

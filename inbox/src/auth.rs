@@ -18,17 +18,20 @@ use shared::{
     error::ApiError,
     keys::{self, KeyBook},
     server::{BodyMemory, bearer, read_body},
-    signature::{self, Headers, KeyId, SignatureError, SigningKeys, TOLERANCE_SECONDS, Tokens},
+    signature::{self, Headers, KeyId, SignatureError, SigningKeys, TOLERANCE_SECONDS, Tokens, Verified},
 };
 
 /// The largest signed body: GitHub's 25 MiB and the envelope around it.
 const LARGEST_SIGNED: usize = 32 * 1024 * 1024;
+/// As much is hashed in a millisecond or two.
+const HASHED_AT_ONCE: usize = 1024 * 1024;
 /// Memory for bodies whose senders are not known yet.
 const MEBIBYTES_FOR_BODIES: u32 = 256;
 /// The largest answer that is signed.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
-/// How long a signed body may take to arrive, through a tunnel on a slow line.
-const BODY_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a signed body may take to arrive, through a tunnel on a slow line: the largest needs so long at little more
+/// than 1 Mbit/s, and its signature is valid for longer.
+const BODY_DEADLINE: Duration = Duration::from_secs(240);
 
 /// The setting of the bearer tokens.
 pub const MEMORY_TOKEN: &str = "MEMORY_TOKEN";
@@ -96,9 +99,10 @@ impl Auth {
         if let Some(headers) = signed_headers(request.headers()) {
             timely(&headers).map_err(|why| self.refused(why))?;
             let (parts, body) = request.into_parts();
-            let body = read_body(body, LARGEST_SIGNED, BODY_DEADLINE, &self.memory).await?;
-            let verified = self.keys.verify(&headers, Timestamp::now().as_second(), body.bytes);
-            let body = verified.map_err(|why| self.refused(why))?;
+            // What has nothing to say in a body is not waited for.
+            let limit = if parts.method.is_safe() { 0 } else { LARGEST_SIGNED };
+            let body = read_body(body, limit, BODY_DEADLINE, &self.memory).await?;
+            let body = self.verified(headers.clone(), body.bytes).await?.map_err(|why| self.refused(why))?;
             self.note(SIGNING_KEY, body.key(), &parts);
             if signature::is_bound_elsewhere(
                 &headers.id,
@@ -120,6 +124,27 @@ impl Auth {
         let (parts, body) = request.into_parts();
         self.note(MEMORY_TOKEN, key, &parts);
         Ok((Caller::Bearer, Request::from_parts(parts, body)))
+    }
+
+    /// A large body is hashed where it keeps nobody else waiting, once for each key.
+    async fn verified(
+        &self,
+        headers: Headers,
+        body: Bytes,
+    ) -> Result<Result<Verified, SignatureError>, ApiError> {
+        let (keys, is_large) = (Arc::clone(&self.keys), body.len() > HASHED_AT_ONCE);
+        let verify = move || keys.verify(&headers, Timestamp::now().as_second(), body);
+        if !is_large {
+            return Ok(verify());
+        }
+        tokio::task::spawn_blocking(verify).await.map_err(|error| {
+            let failed = ApiError::new(
+                http::StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "the signature could not be checked",
+            );
+            failed.with_source(error)
+        })
     }
 
     fn note(&self, setting: &str, key: KeyId, parts: &Parts) {

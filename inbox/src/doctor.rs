@@ -27,6 +27,11 @@ const REMEDIES: Remedies = Remedies {
 };
 const LOAD: &str = "load the settings first: `set -a; . ./.env; set +a`; the relay's .env on the VPS has the same RELAY_SIGNING_KEY";
 
+/// What the doctor finds out with its own shell's login and settings, which may be others.
+const AS_SEEN: [(&str, &str); 2] =
+    [("reviewer", "reviewer, as the service sees it"), ("github", "GitHub, as the service sees it")];
+const AS_STARTED: &str = "what the service was started with counts, not this shell's login: set it in .env, then ./scripts/stop-ai-services.sh && ./scripts/start-ai-services.sh";
+
 /// What mends what can be wrong with a service on the machine at home.
 pub fn remedies() -> &'static Remedies {
     &REMEDIES
@@ -91,16 +96,20 @@ pub async fn running(
         ("queue:pending", "waiting events"),
         ("queue:dead", "dead letters"),
         ("queue:lane", "lane"),
+        ("memory", "memory, as the service sees it"),
     ];
     match &report {
-        Some(report) => found.extend(own::health(report, &wanted, "see the service's log")),
+        Some(report) => {
+            found.extend(own::health(report, &wanted, "see the service's log"));
+            found.extend(own::health(report, &AS_SEEN, AS_STARTED));
+        }
         None => found.push(disk::writable(&service.data_dir)),
     }
     (found, report)
 }
 
-/// The queue's file, and the disk.
-pub async fn store(service: &ServiceArgs) -> Vec<Finding> {
+/// The file of the queue that the relay fills from `lane`, and the disk.
+pub async fn store(lane: &str, service: &ServiceArgs) -> Vec<Finding> {
     let check = "queue file";
     let mut used = 0;
     let finding = match queue::examine(&service.queue_url(), LOOK).await {
@@ -125,9 +134,11 @@ pub async fn store(service: &ServiceArgs) -> Vec<Finding> {
         Err(error @ queue::Error::Damaged(_)) => {
             let (says, file) = (error.to_string(), service.queue_url());
             let file = file.trim_start_matches("sqlite://");
-            // With its log, which would be taken for that of the next one.
+            // With its log, which would be taken for that of the next one. The relay has handed over what was in it, and asks
+            // for the outcomes alone.
             let mend = format!(
-                "stop the service, then `mv {file}* ANOTHER-FOLDER`: the relay sends again what was not finished"
+                "stop the service, `mv {file}* ANOTHER-FOLDER`, start it; then on the VPS: \
+                 `relay deliveries redeliver --state handed_over --target {lane} --since 3d`"
             );
             Finding::fail(check, says, mend)
         }

@@ -131,9 +131,27 @@ async fn a_stale_signature_is_refused_before_the_body_is_read() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
     let read = stream.read_exact(&mut answer);
-    // Well before the 60 s in which a body may arrive.
+    // Well before the 240 s in which a body may arrive.
     tokio::time::timeout(Duration::from_secs(30), read).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 401");
+}
+
+#[tokio::test]
+async fn a_large_body_is_taken_and_a_question_has_none() {
+    let endpoint = start().await;
+    let relay = client(&endpoint, KEY);
+    let json = serde_json::json!({"version": 1, "id": "d1", "event": "push", "action": null, "received_at": "2026-11-22T10:00:00Z",
+        "subject": {"kind": "other"}, "payload": {"text": "x".repeat(1_100_000)}});
+    assert_eq!(relay.post("/in", "d1", Bytes::from(json.to_string())).await.unwrap().status, 202);
+    let signed = |body: &[u8]| keys(KEY).sign("id", jiff::Timestamp::now().as_second(), body);
+    let ask = async |body: &'static [u8]| {
+        let headers = signed(body);
+        let request = shared::client::http(None).unwrap().get(format!("{}/outcomes?wait=0", endpoint.url));
+        let request = request.header("webhook-id", headers.id).header("webhook-timestamp", headers.timestamp);
+        let request = request.header("webhook-signature", headers.signature).body(body);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!((ask(b"").await, ask(b"{}").await), (200, 413));
 }
 
 #[tokio::test]

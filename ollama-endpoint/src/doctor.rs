@@ -39,7 +39,7 @@ pub(crate) async fn run(doctor: &Doctor, cli: &Cli) -> anyhow::Result<ExitCode> 
     let mut way = tunnel::examine(&doctor.tunnel.folder(), service.port, doctor.options.offline);
     way.extend(report.as_ref().map(tunnel::relay));
     found.hop("tunnel", way);
-    here.extend(common::store(service).await);
+    here.extend(common::store("ollama", service).await);
     found.hop(SERVICE, here);
     let (mut memory, models) = memory::examine(&cli.memory_path());
     memory.extend(report.as_ref().map(background).unwrap_or_default());

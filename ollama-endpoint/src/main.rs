@@ -31,9 +31,10 @@ async fn run(loaded: Loaded<Cli>) -> anyhow::Result<ExitCode> {
         Some(Command::Own(command)) => return cli::run(command, &loaded.cli).await,
     }
     telemetry::init(&settings.log)?;
+    let stop = service::stop_signal()?;
     let app = App::build(loaded.cli.config()?).await?;
     let listener = service::bind(settings).await?;
     tracing::info!(address = %listener.local_addr()?, "ollama-endpoint listens");
-    app.run(listener, service::stop_signal()?).await;
+    app.run(listener, stop).await;
     Ok(ExitCode::SUCCESS)
 }

@@ -40,8 +40,11 @@ impl Arrival {
 pub struct LastArrival(AtomicU8);
 
 impl LastArrival {
-    /// Remembers it.
+    /// Remembers it, unless it tells nothing.
     pub fn note(&self, arrival: Arrival) {
+        if arrival == Arrival::Unknown {
+            return;
+        }
         self.0.store(arrival as u8, Ordering::Relaxed);
     }
 
@@ -81,6 +84,7 @@ mod tests {
         let last = LastArrival::default();
         assert!(last.check().is_none());
         last.note(Arrival::Clear);
+        last.note(Arrival::Unknown);
         assert_eq!(last.check().unwrap().status, Status::Warn);
         last.note(Arrival::Tls);
         assert_eq!(last.check().unwrap().status, Status::Pass);

@@ -28,9 +28,11 @@ pub use verdict::DELIVERED;
 
 /// The word for an event that the far side has taken and not yet finished.
 pub const HANDED_OVER: &str = "handed_over";
-/// How often in a row an event may be left without an answer by an extra target that is there, before it is that
-/// event's own failure.
+/// How often in a row an event may be left without an answer by a target that is there, before it is that event's own
+/// failure.
 const PATIENCE: u32 = 3;
+/// An event that is larger may be what keeps the line to an endpoint from answering anything else.
+const LARGE: usize = 1 << 20;
 
 /// Hands the events of one lane to its target.
 pub struct Dispatch {
@@ -94,26 +96,26 @@ impl Dispatch {
         };
         match self.kind {
             Kind::Endpoint { service, path } => {
+                let bytes = body.len();
                 let call = self.client.post(path, &job.id, body);
-                match self.prober.attend(call).await {
+                match self.prober.attend(bytes, call).await {
                     Ok(Ok(answer)) => self.answered(job, verdict::of_endpoint(service, &answer), &answer),
-                    Ok(Err(error)) => self.not_answered_by_endpoint(&error).await,
+                    Ok(Err(error)) => self.not_answered_by_endpoint(job, bytes, &error).await,
                     Err(why) => {
-                        Verdict::Away { reason: format!("the {service} leaves an event unanswered: {why}") }
+                        let reason = format!("the {service} leaves an event unanswered: {why}");
+                        self.unanswered.judge(&job.id, bytes, reason)
                     }
                 }
             }
             Kind::Extra { .. } => match self.client.deliver(&job.id, body).await {
-                Ok(answer) => {
-                    self.unanswered.forget(&job.id);
-                    self.answered(job, verdict::of_extra(&answer), &answer)
-                }
+                Ok(answer) => self.answered(job, verdict::of_extra(&answer), &answer),
                 Err(error) => self.not_answered_by_extra(job, &error),
             },
         }
     }
 
     fn answered(&self, job: &Job, verdict: Verdict, answer: &Answer) -> Verdict {
+        self.unanswered.forget(&job.id);
         metrics::answered(&self.target, job.received_at);
         if matches!(verdict, Verdict::Done(_)) {
             tracing::info!(status = answer.status, "handed over");
@@ -123,10 +125,10 @@ impl Dispatch {
 
     /// What was sent may or may not have arrived, and will be sent again under the same id. If the target is well, it
     /// is this event that it cannot take, and others must not wait for it.
-    async fn not_answered_by_endpoint(&self, error: &CallError) -> Verdict {
+    async fn not_answered_by_endpoint(&self, job: &Job, bytes: usize, error: &CallError) -> Verdict {
         match self.prober.is_there().await {
             Ok(()) => Verdict::Retry { error: error.to_string(), after: None },
-            Err(_) => Verdict::Away { reason: error.to_string() },
+            Err(_) => self.unanswered.judge(&job.id, bytes, error.to_string()),
         }
     }
 
@@ -180,6 +182,16 @@ fn probe_of_extra(target: &Target) -> Prober {
 struct Unanswered(Mutex<Option<(String, u32)>>);
 
 impl Unanswered {
+    /// What it means that an endpoint has left an event unanswered and does not answer a probe either: it is away. But a
+    /// line that is too slow for one large event answers as soon as that is given up, and would be given the same event
+    /// again for ever, and no other: then it counts as an attempt, and others have their turn.
+    fn judge(&self, id: &str, bytes: usize, reason: String) -> Verdict {
+        match bytes > LARGE && self.count(id) >= PATIENCE {
+            true => Verdict::Retry { error: reason, after: None },
+            false => Verdict::Away { reason },
+        }
+    }
+
     /// Counts this time too.
     fn count(&self, id: &str) -> u32 {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -204,4 +216,19 @@ fn body(job: &Job) -> serde_json::Result<Bytes> {
     let envelope: Envelope = serde_json::from_slice(&job.payload)?;
     let envelope = Envelope { redelivery: job.redelivery, ..envelope };
     serde_json::to_vec(&envelope).map(Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_is_too_large_for_the_line_does_not_keep_its_lane_for_ever() {
+        let unanswered = Unanswered::default();
+        let is_away = |bytes| matches!(unanswered.judge("d1", bytes, String::new()), Verdict::Away { .. });
+        assert_eq!([20 << 20; 4].map(is_away), [true, true, false, false]);
+        assert!([1000; 4].map(is_away).iter().all(|away| *away), "an outage costs a small one no attempt");
+        unanswered.forget("d1");
+        assert!(is_away(20 << 20));
+    }
 }

@@ -136,9 +136,10 @@ impl Relay {
         let book = KeyBook::open(&config.args.service.data_dir, rings);
         let timeout = Duration::from_secs(config.args.dispatch.dispatch_timeout);
         // The handler's own limit is the client's, and that of its probe; the worker's only catches what they do not.
+        let largest = shared::client::travel(receive::LARGEST_WEBHOOK);
         let options = WorkerOptions {
             concurrency: usize::from(config.args.dispatch.dispatch_concurrency),
-            timeout: timeout + Duration::from_secs(15),
+            timeout: timeout + largest + Duration::from_secs(15),
             rate: config.args.dispatch.drain_rate,
             ..WorkerOptions::default()
         };

@@ -62,7 +62,6 @@ async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Res
     // What was read keeps its share of the memory until the event is stored.
     let (body, digest, _share) = verified(app, &parts.headers, body).await?;
     limits::proven(&parts.extensions);
-    note_arrival(app, &parts);
     app.book.used(WEBHOOK_SECRET, body.key(), "webhooks", &github::hook(&parts.headers));
     metrics::webhook_body(body.as_ref().len());
     let meta = meta.map_err(refuse)?;
@@ -70,11 +69,14 @@ async fn receive(app: &App, request: Request<Body>) -> Result<(&'static str, Res
         Received::Ping { zen } => {
             Ok(("pong", (StatusCode::OK, Json(json!({"status": "pong", "zen": zen}))).into_response()))
         }
-        Received::Event { envelope, payload } => put(app, &envelope, &payload, digest).await,
+        Received::Event { envelope, payload } => {
+            note_arrival(app, &parts);
+            put(app, &envelope, &payload, digest).await
+        }
     }
 }
 
-/// A webhook that is one tells whether GitHub reaches us over TLS.
+/// An event tells whether GitHub reaches us over TLS; a ping may be the doctor's, from this very machine.
 fn note_arrival(app: &App, parts: &Parts) {
     if let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() {
         let forwarded = parts.headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());

@@ -21,9 +21,11 @@ use crate::{
 
 mod greeting;
 mod headers;
+mod line;
 
 use headers::signed_headers;
 pub use headers::trace_headers;
+pub use line::travel;
 
 /// Establishing a connection, to anywhere: a tunnel that hangs is found soon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -150,6 +152,7 @@ pub enum Answers {
 #[derive(Debug, Clone)]
 pub struct SignedClient {
     http: reqwest::Client,
+    timeout: Duration,
     service: Arc<str>,
     base: Url,
     keys: SigningKeys,
@@ -162,7 +165,7 @@ pub struct SignedClient {
 }
 
 impl SignedClient {
-    /// A client for the service of that name at `base`; `timeout` is for a whole call.
+    /// A client for the service of that name at `base`; `timeout` is for a whole call, beside the [`travel`] of its body.
     ///
     /// # Errors
     /// TLS cannot be set up.
@@ -172,12 +175,18 @@ impl SignedClient {
         keys: SigningKeys,
         timeout: Duration,
     ) -> reqwest::Result<Self> {
-        Ok(Self::of_ours(http(Some(timeout))?, service.into(), base, keys))
+        Ok(Self::of_ours(http(None)?, timeout, service.into(), base, keys))
     }
 
-    fn of_ours(http: reqwest::Client, service: Arc<str>, base: Url, keys: SigningKeys) -> Self {
+    fn of_ours(
+        http: reqwest::Client,
+        timeout: Duration,
+        service: Arc<str>,
+        base: Url,
+        keys: SigningKeys,
+    ) -> Self {
         let (who, key) = (base.as_str().into(), SIGNING_KEY);
-        Self { http, service, base, keys, answers: Answers::Signed, who, key, book: None }
+        Self { http, timeout, service, base, keys, answers: Answers::Signed, who, key, book: None }
     }
 
     /// The same, but on each new connection it is first asked who is there: nothing else goes to somebody who does not
@@ -198,8 +207,9 @@ impl SignedClient {
             path: format!("{}{}", base.path().trim_end_matches('/'), greeting::PATH).into(),
             keys: keys.clone(),
         };
-        let http = build(|| builder(Some(timeout)).connector_layer(greeting.clone()))?;
-        Ok(Self::of_ours(http, service, base, keys))
+        let connecting = CONNECT_TIMEOUT + greeting::PATIENCE;
+        let greeted = || builder(None).connector_layer(greeting.clone()).connect_timeout(connecting);
+        Ok(Self::of_ours(build(greeted)?, timeout, service, base, keys))
     }
 
     /// A client for somebody else's receiver of that name, which takes [`deliver`](Self::deliver)ies at `url` and has
@@ -215,8 +225,8 @@ impl SignedClient {
         timeout: Duration,
     ) -> reqwest::Result<Self> {
         let (who, key) = (format!("the target `{name}`").into(), "its signing_key");
-        let (http, service) = (http(Some(timeout))?, name.into());
-        Ok(Self { http, service, base: url, keys, answers, who, key, book: None })
+        let (http, service) = (http(None)?, name.into());
+        Ok(Self { http, timeout, service, base: url, keys, answers, who, key, book: None })
     }
 
     /// Notes in `book`, under `setting`, which key an answer was signed with.
@@ -274,11 +284,9 @@ impl SignedClient {
         body: Bytes,
         timeout: Option<Duration>,
     ) -> Result<Answer, CallError> {
-        let mut request =
-            self.http.request(method, url).headers(signed_headers(&self.keys, id, &body)).body(body);
-        if let Some(timeout) = timeout {
-            request = request.timeout(timeout);
-        }
+        let timeout = timeout.unwrap_or(self.timeout) + travel(body.len());
+        let request = self.http.request(method, url).timeout(timeout);
+        let request = request.headers(signed_headers(&self.keys, id, &body)).body(body);
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = match self.answers {

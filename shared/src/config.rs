@@ -32,7 +32,7 @@ use crate::{
 
 mod show;
 
-pub use show::{Setting, show};
+pub use show::{Setting, show, without_password};
 use show::{settings, table_settings};
 
 /// A secret from its variable or from the file that `NAME_FILE` names; a trailing line break is not part of it.
@@ -129,7 +129,7 @@ pub fn load<C: CommandFactory + FromArgMatches>(
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let described = describe(C::command(), defaults);
     let command = without_empty_variables(described.clone());
-    let first_look = command.clone().ignore_errors(true).get_matches_from(&arguments);
+    let first_look = without_values(command.clone()).ignore_errors(true).get_matches_from(&arguments);
     let path = first_look.try_get_one::<PathBuf>("config").ok().flatten().cloned();
     let (file, tables) = match &path {
         Some(path) => read_toml(path, &command, defaults)?,
@@ -140,7 +140,7 @@ pub fn load<C: CommandFactory + FromArgMatches>(
     for (name, value) in file {
         command = command.mut_arg(name, |arg| arg.default_value(value));
     }
-    let parsed = command.clone().try_get_matches_from(&arguments);
+    let parsed = without_values(command.clone()).try_get_matches_from(&arguments);
     let matches = parsed.unwrap_or_else(|error| show::without_value(error).exit());
     let cli = C::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     let mut settings = settings(&command, &matches, &from_file);
@@ -162,6 +162,11 @@ fn without_empty_variables(command: Command) -> Command {
         let empty = arg.get_env().is_some_and(is_empty_variable);
         if empty { arg.env(None::<&str>) } else { arg }
     })
+}
+
+/// `--help` names variables and not what they are set to, which may be a URL with a password; that is `config show`'s.
+fn without_values(command: Command) -> Command {
+    command.mut_args(|arg| arg.hide_env_values(true))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment beside clap")]

@@ -18,7 +18,7 @@ use anyhow::Context;
 use http::HeaderMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::signature::{KeyId, Keys};
@@ -189,13 +189,10 @@ impl KeyBook {
         self.sort(Timestamp::now());
     }
 
-    /// Writes down what is known, each minute and at the end, and reads keys again at each SIGHUP.
+    /// Writes down what is known, each minute and at the end, and reads keys again at each SIGHUP, also at one that came
+    /// since [`expect_hangup`].
     pub async fn keep(self, stop: CancellationToken) {
-        // On a terminal a hangup means that the terminal is gone, and ends the process.
-        let mut hangup = match io::stderr().is_terminal() {
-            true => None,
-            false => signal(SignalKind::hangup()).ok(),
-        };
+        let mut hangup = expected().take().or_else(hangups);
         let mut has_failed = false;
         loop {
             self.write(&mut has_failed).await;
@@ -248,7 +245,23 @@ impl KeyBook {
     }
 }
 
-async fn next(hangup: &mut Option<tokio::signal::unix::Signal>) {
+/// From now on a SIGHUP does not end the process: one that comes before [`KeyBook::keep`] waits for it.
+pub fn expect_hangup() {
+    *expected() = hangups();
+}
+
+fn hangups() -> Option<Signal> {
+    // On a terminal a hangup means that the terminal is gone, and ends the process.
+    if io::stderr().is_terminal() { None } else { signal(SignalKind::hangup()).ok() }
+}
+
+/// Those of the process, which has one book.
+fn expected() -> MutexGuard<'static, Option<Signal>> {
+    static EXPECTED: Mutex<Option<Signal>> = Mutex::new(None);
+    EXPECTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn next(hangup: &mut Option<Signal>) {
     match hangup {
         Some(hangup) => drop(hangup.recv().await),
         None => std::future::pending().await,

@@ -121,6 +121,7 @@ pub async fn bind(service: &ServiceArgs) -> anyhow::Result<TcpListener> {
 /// The process cannot listen for signals.
 pub fn stop_signal() -> anyhow::Result<CancellationToken> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    keys::expect_hangup();
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tokio::spawn(async move {

@@ -65,6 +65,18 @@ fn while_a_signing_key_is_replaced_it_does_not_matter_who_learns_of_it_first() {
 }
 
 #[test]
+fn one_right_signature_among_many_claims_is_enough() {
+    let (keys, body) = (keys(KEY), Bytes::from_static(b"{}"));
+    let right = keys.sign("id", 1000, &body).signature;
+    let verify = |signature: String| {
+        keys.verify(&Headers { id: "id".into(), timestamp: 1000, signature }, 1000, body.clone()).map(drop)
+    };
+    let wrong = "v1,AAAA v1, v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    assert_eq!(verify(format!("{wrong} {right}")), Ok(()));
+    assert_eq!(verify(wrong.to_owned()), Err(SignatureError::Mismatch));
+}
+
+#[test]
 fn a_token_is_found_among_several_and_the_first_is_sent() {
     let tokens = Tokens::parse(&"the-new-token-is-long, the-old-token-is-long".into()).unwrap();
     let [new, old] = tokens.keys().ids()[..] else { panic!("two") };

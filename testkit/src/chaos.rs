@@ -189,6 +189,9 @@ async fn measure(fault: Fault, settings: &Settings, seed: u64) -> anyhow::Result
     if spoils.is_some_and(|spoils| spoils.events > 0) {
         row.wrong.push("who had the ports was given events".to_owned());
     }
+    if spoils.is_some_and(|spoils| spoils.requests == 0) {
+        row.wrong.push("who had the ports was asked nothing: it shows nothing".to_owned());
+    }
     if site.has_panicked() {
         row.wrong.push("a service panicked; see its log".to_owned());
     }

@@ -2,7 +2,7 @@
 
 use inbox::doctor::remedies;
 use shared::doctor::Finding;
-use shared::doctor::peer::{self, Seen};
+use shared::doctor::peer::{self, Seen, Signed};
 use shared::signature::SigningKeys;
 
 use crate::config::MemorySettings;
@@ -19,8 +19,14 @@ pub(super) async fn examine(
     if matches!(seen, Seen::Answered(_) | Seen::Stranger(_)) {
         found.extend(peer::identity(SERVICE, &seen, each.len(), remedies()));
     }
-    if matches!(seen, Seen::Answered(_)) {
-        found.push(access(settings, keys).await);
+    if let Seen::Answered(answered) = &seen {
+        found.push(match answered.signed {
+            Signed::Both(_) => access(settings, keys).await,
+            // Everybody can take a port and answer as the memory.
+            _ => {
+                Finding::skipped("access", "MEMORY_TOKEN is not sent to who has not proven to be the memory")
+            }
+        });
     }
     // Reviews are made without it.
     found.into_iter().map(Finding::softened).collect()

@@ -12,6 +12,7 @@ use super::{Github, Result, decode, repo};
 
 const SCOPES: [&str; 2] = ["repo", "public_repo"];
 const WANTED: &str = "a fine-grained token with Contents: read, and Pull requests, Issues and Commit statuses: read and write (a classic one: repo)";
+const TRIED: &str = "`--repository OWNER/NAME` tries whether it can read";
 /// What a GitHub App needs: the permission, and whether to write.
 const PERMISSIONS: [(&str, bool); 4] =
     [("contents", false), ("pull_requests", true), ("issues", true), ("checks", true)];
@@ -51,7 +52,7 @@ impl Github {
         match who {
             Who::App => found.push(permissions(&identity.permissions)),
             _ => {
-                found.push(github::scopes(&answer.headers, &SCOPES, WANTED));
+                found.push(github::scopes(&answer.headers, &SCOPES, WANTED, TRIED));
                 found.extend(github::expiry(&answer.headers, now));
             }
         }

@@ -10,7 +10,7 @@ pub struct DispatchArgs {
     /// Events handed to one target at a time
     #[arg(long, env = "DISPATCH_CONCURRENCY", default_value = "16", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub dispatch_concurrency: u16,
-    /// Seconds that a target may take to answer
+    /// Seconds that a target may take to answer, beside those that the event is under way on a line of 1 Mbit/s
     #[arg(long, env = "DISPATCH_TIMEOUT", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub dispatch_timeout: u64,
     /// Most events handed to one target in a second, 1 to 100000

@@ -146,7 +146,7 @@ fn check(given: Given) -> anyhow::Result<(Target, Subscription)> {
         (None, Some(path)) => secret_file("its `signing_key_file`", &path)?,
         (Some(_), Some(_)) => bail!("`signing_key` and `signing_key_file` are both set; keep one of them"),
         (None, None) => bail!(
-            "it needs a `signing_key` of its own, or a `signing_key_file`: make one with `echo whsec_$(openssl rand -base64 32)`, and give it to the receiver"
+            "it needs a `signing_key` of its own, or a `signing_key_file`: make one with `echo whsec_$(openssl rand -hex 32)`, and give it to the receiver"
         ),
     };
     let keys = SigningKeys::parse(&list).context("its `signing_key` cannot be used")?;

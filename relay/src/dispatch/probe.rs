@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use shared::client::travel;
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep, timeout},
@@ -10,7 +11,7 @@ use tokio::{
 
 /// How long a probe may take.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How long a hand-over may be unanswered before a probe is sent beside it, and again after each.
+/// How long a hand-over may be unanswered, beside the time that its body is under way, before a probe is sent beside it, and again after each.
 const UNANSWERED: Duration = Duration::from_secs(2);
 
 type Ask = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
@@ -45,13 +46,15 @@ impl Prober {
         said
     }
 
-    /// Waits for `call`, but for no longer than the target is there: a frozen tunnel takes connections and then says
-    /// nothing for as long as one likes to wait.
+    /// Waits for `call`, which sends so many `bytes`, but for no longer than the target is there: a frozen tunnel takes
+    /// connections and then says nothing for as long as one likes to wait. A probe that is sent while a large body is
+    /// under way would wait behind it, and tell nothing.
     ///
     /// # Errors
     /// What is wrong with the target. Whether `call` arrived is not known then.
-    pub(super) async fn attend<T>(&self, call: impl Future<Output = T>) -> Result<T, String> {
+    pub(super) async fn attend<T>(&self, bytes: usize, call: impl Future<Output = T>) -> Result<T, String> {
         let gone = async {
+            sleep(travel(bytes)).await;
             loop {
                 sleep(UNANSWERED).await;
                 if let Err(why) = self.is_there().await {
@@ -100,7 +103,7 @@ mod tests {
     async fn a_call_to_a_frozen_target_is_given_up_after_two_seconds_and_a_probe() {
         let (prober, probes) = prober(0);
         let start = Instant::now();
-        let given_up = prober.attend(pending::<()>()).await.unwrap_err();
+        let given_up = prober.attend(0, pending::<()>()).await.unwrap_err();
         assert!(given_up.contains("within 5 s"), "{given_up}");
         assert_eq!((start.elapsed().as_secs(), probes.load(Ordering::SeqCst)), (7, 1));
     }
@@ -109,23 +112,34 @@ mod tests {
     async fn a_slow_call_to_a_target_that_is_there_is_waited_for() {
         let (prober, probes) = prober(usize::MAX);
         let slow = sleep(Duration::from_secs(25));
-        assert_eq!(prober.attend(slow).await, Ok(()));
+        assert_eq!(prober.attend(0, slow).await, Ok(()));
         assert_eq!(probes.load(Ordering::SeqCst), 8, "every 2 s, and a second for each");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_event_has_the_time_that_it_takes_on_a_slow_line() {
+        let (prober, probes) = prober(0);
+        let (bytes, start) = (20 << 20, Instant::now());
+        let upload = sleep(travel(bytes) + UNANSWERED);
+        assert_eq!(prober.attend(bytes, upload).await, Ok(()));
+        assert_eq!(probes.load(Ordering::SeqCst), 0, "a probe would have waited behind it");
+        assert!(prober.attend(bytes, pending::<()>()).await.is_err(), "a frozen tunnel is found after that");
+        assert_eq!(start.elapsed().as_secs(), 162 + 162 + 5);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_target_that_freezes_later_is_found_too() {
         let (prober, _) = prober(2);
         let start = Instant::now();
-        assert!(prober.attend(pending::<()>()).await.is_err());
+        assert!(prober.attend(0, pending::<()>()).await.is_err());
         assert_eq!(start.elapsed().as_secs(), 2 + 1 + 2 + 1 + 2 + 5);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_is_answered_in_time_asks_nothing() {
         let (prober, probes) = prober(0);
-        assert_eq!(prober.attend(ready(7)).await, Ok(7));
-        assert_eq!(prober.attend(sleep(Duration::from_millis(1999))).await, Ok(()));
+        assert_eq!(prober.attend(0, ready(7)).await, Ok(7));
+        assert_eq!(prober.attend(0, sleep(Duration::from_millis(1999))).await, Ok(()));
         assert_eq!(probes.load(Ordering::SeqCst), 0);
     }
 
@@ -139,7 +153,7 @@ mod tests {
                 let prober = Arc::clone(&prober);
                 tokio::spawn(async move {
                     sleep(Duration::from_millis(n * 100)).await;
-                    prober.attend(pending::<()>()).await
+                    prober.attend(0, pending::<()>()).await
                 })
             })
             .collect();

@@ -1,7 +1,7 @@
 //! The URL that GitHub knows, asked from outside as far as this machine can: TLS, its end, and a signed ping.
 
 use jiff::Timestamp;
-use shared::doctor::Finding;
+use shared::{config::without_password, doctor::Finding};
 use url::Url;
 use x509_cert::{Certificate, der::Decode};
 
@@ -30,11 +30,12 @@ pub(super) async fn examine(url: Option<&Url>, known: &Known, offline: bool) -> 
 }
 
 fn scheme(url: &Url) -> Finding {
+    let shown = without_password(url.as_str());
     match url.scheme() {
-        "https" => Finding::ok("url", url.as_str()),
+        "https" => Finding::ok("url", shown),
         _ => Finding::warn(
             "url",
-            format!("{url} is not https: what your repositories do travels in clear"),
+            format!("{shown} is not https: what your repositories do travels in clear"),
             "put a TLS proxy before the relay (deploy/README.md), and change the webhook's URL at GitHub",
         ),
     }

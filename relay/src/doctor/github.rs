@@ -19,6 +19,7 @@ use crate::{
 const MOST_HOOKS: usize = 10;
 const SCOPES: [&str; 4] = ["admin:repo_hook", "write:repo_hook", "repo", "admin:org_hook"];
 const WANTED: &str = "a token with \"Webhooks: read and write\" (a classic one: admin:repo_hook)";
+const TRIED: &str = "whether it may see webhooks shows below";
 
 /// Looks, and finds the URL that a webhook of ours has.
 pub(super) async fn examine(args: &RelayArgs, offline: bool) -> (Vec<Finding>, Option<Url>) {
@@ -104,7 +105,7 @@ impl Look<'_> {
         self.found.push(Finding::ok("credentials", format!("GitHub knows them as {name}")));
         self.found.push(clock::judge("GitHub", clock::ahead(&headers, now)));
         if whoami == "/user" {
-            self.found.push(github::scopes(&headers, &SCOPES, WANTED));
+            self.found.push(github::scopes(&headers, &SCOPES, WANTED, TRIED));
             self.found.extend(github::expiry(&headers, now));
         }
         self.found.extend(github::limit(&headers, now));
@@ -130,8 +131,7 @@ impl Look<'_> {
         let ours = |hook: &&Hook| missed::is_ours(&hook.config.url, self.settings.webhook_url.as_ref());
         let ours: Vec<Hook> = hooks.iter().filter(ours).take(MOST_HOOKS).cloned().collect();
         if ours.is_empty() {
-            let elsewhere: Vec<_> =
-                hooks.iter().map(|hook| hook.config.url.as_str()).take(MOST_HOOKS).collect();
+            let elsewhere: Vec<_> = hooks.iter().map(Hook::host).take(MOST_HOOKS).collect();
             let there = if elsewhere.is_empty() {
                 "there is none".to_owned()
             } else {

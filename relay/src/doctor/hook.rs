@@ -2,7 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use shared::doctor::Finding;
+use shared::{config::without_password, doctor::Finding};
+use url::Url;
 
 use crate::missed::plan::{self, Attempt, Listing};
 
@@ -60,6 +61,14 @@ impl Hook {
     pub(super) fn of_app(config: Config) -> Self {
         Self { id: None, active: true, events: None, config, last_response: None }
     }
+
+    /// Where one leads that is not ours, and no more: chats and builders have their secret in the path or the query.
+    pub(super) fn host(&self) -> String {
+        match Url::parse(&self.config.url) {
+            Ok(url) => url.origin().ascii_serialization(),
+            Err(_) => "one whose URL cannot be read".to_owned(),
+        }
+    }
 }
 
 /// Looks at a hook of ours; `of` names whose it is, for people.
@@ -72,7 +81,7 @@ pub(super) fn judge(of: &str, hook: &Hook) -> Vec<Finding> {
             .map(|one| Finding { check: format!("{check}: {}", one.check), ..one })
             .collect();
     if found.is_empty() {
-        found.push(Finding::ok(check, format!("leads to {}", hook.config.url)));
+        found.push(Finding::ok(check, format!("leads to {}", without_password(&hook.config.url))));
     }
     found.extend(last_response(of, hook));
     found
@@ -208,6 +217,19 @@ mod tests {
         let found = hook(json!({}));
         assert!(found.iter().all(|one| one.status == Status::Ok), "{found:?}");
         assert_eq!(found[0].says, "leads to https://relay.example/github-webhook");
+    }
+
+    #[test]
+    fn what_stands_in_a_url_to_prove_who_calls_is_not_shown() {
+        let ours = hook(json!({"/config/url": "https://me:s3cret@relay.example/github-webhook?k=s3cret"}));
+        assert_eq!(ours[0].says, "leads to https://redacted@relay.example/github-webhook?redacted");
+        for (url, shown) in [
+            ("https://me:s3cret@chat.example:8443/services/s3cret?token=s3cret", "https://chat.example:8443"),
+            ("s3cret", "one whose URL cannot be read"),
+        ] {
+            let foreign: Hook = serde_json::from_value(json!({"config": {"url": url}})).unwrap();
+            assert_eq!(foreign.host(), shown);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use shared::{client, doctor::Finding, error::chain, signature::GithubSecrets};
+use shared::{client, config::without_password, doctor::Finding, error::chain, signature::GithubSecrets};
 use url::Url;
 
 /// What GitHub would wait for.
@@ -62,14 +62,18 @@ async fn one(http: &reqwest::Client, url: &Url, secret: &GithubSecrets) -> (Pong
     let status = response.status();
     if status.is_redirection() {
         let to = response.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
-        return (Pong::Redirect(to.to_owned()), certificate);
+        // A relative one is read as one of the same place.
+        let to = url.join(to).map_or_else(|_| to.to_owned(), String::from);
+        return (Pong::Redirect(without_password(&to)), certificate);
     }
     let start = response.chunk().await.ok().flatten().unwrap_or_default();
     let said: serde_json::Value = serde_json::from_slice(&start).unwrap_or_default();
     if status.is_success() && said["status"] == "pong" {
         return (Pong::Known(1), certificate);
     }
-    let message = said.pointer("/error/message").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let message = said.pointer("/error/message").and_then(serde_json::Value::as_str);
+    // Who says back what it was sent would say the password too.
+    let message = message.filter(|_| without_password(url.as_str()) == url.as_str()).unwrap_or_default();
     (Pong::Status(status.as_u16(), message.chars().take(200).collect()), certificate)
 }
 
@@ -97,15 +101,15 @@ pub(super) fn judge_here(pong: &Pong, secrets: usize) -> Finding {
 
 /// What whoever answers at the URL that GitHub knows makes of it.
 pub(super) fn judge_outside(url: &Url, pong: &Pong) -> Finding {
-    let check = "signed ping";
+    let (check, url) = ("signed ping", without_password(url.as_str()));
     let proxy = "see the TLS proxy's log; deploy/README.md has what it must do";
     match pong {
         Pong::Known(_) => Finding::ok(check, format!("{url} answers pong: every byte arrives")),
         Pong::Status(401, _) => Finding::fail(
             check,
             format!("{url} refuses a ping signed with GITHUB_WEBHOOK_SECRET"),
-            "either another relay answers there, or the proxy changes bodies: send the same to this machine with \
-             `RELAY_URL=http://127.0.0.1:4200 ./scripts/test-pr-webhook.sh OWNER/REPO NUMBER`",
+            "compare with *webhook secret* under *relay* below: if that is ok, the proxy changes bodies, or another \
+             relay answers at this name",
         ),
         Pong::Status(404 | 405, _) => Finding::fail(
             check,

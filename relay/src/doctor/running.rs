@@ -1,13 +1,15 @@
 //! The relay on this machine: whether it runs with these settings, what it says of itself, its store and its disk.
 
-use std::{path::Path, time::Duration};
+use std::{os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use queue::Examined;
 use secrecy::{ExposeSecret, SecretString};
 use shared::{
     client,
     doctor::{
-        Finding, disk, exposure, listeners, own,
+        Finding, disk, exposure,
+        listeners::{self, Listener},
+        own,
         peer::{self, Remedies, Seen},
     },
     health::{Check, Report},
@@ -43,8 +45,9 @@ pub(super) async fn examine(args: &RelayArgs, known: &Known) -> Vec<Finding> {
     let seen = peer::look(SERVICE, &base, &[]).await;
     let mut found = vec![peer::reach(&base, &seen, &REMEDIES, "it ends as it begins")];
     let report = own::report(&seen).filter(|report| report.service_id == SERVICE);
-    found.push(match listeners::on(service.port) {
-        Ok(listening) => exposure::of_service(SERVICE, service.port, &listening, false, report.is_some()),
+    let listening = listeners::on(service.port);
+    found.push(match &listening {
+        Ok(listening) => exposure::of_service(SERVICE, service.port, listening, false, report.is_some()),
         Err(why) => Finding::skipped("address", why),
     });
     if matches!(seen, Seen::Answered(_) | Seen::Stranger(_)) {
@@ -53,7 +56,9 @@ pub(super) async fn examine(args: &RelayArgs, known: &Known) -> Vec<Finding> {
         );
     }
     if let Some(report) = report {
-        found.extend(same_settings(&base, known).await);
+        let store = service.data_dir.metadata().ok().map(|about| about.uid());
+        let is_proven = is_of_account(&listening.unwrap_or_default(), store);
+        found.extend(same_settings(&base, known, is_proven).await);
         found.extend(health(report));
         found.extend(missed(report, args));
     } else {
@@ -64,15 +69,28 @@ pub(super) async fn examine(args: &RelayArgs, known: &Known) -> Vec<Finding> {
     found
 }
 
-/// Whether the running relay has these settings: a change of them counts from its next start.
-async fn same_settings(base: &Url, known: &Known) -> Vec<Finding> {
+/// Whether all who listen are of this account. Its answers are not signed, and everybody can take a port and answer as a
+/// relay; whose socket it is, the kernel says.
+fn is_of_account(listening: &[Listener], account: Option<u32>) -> bool {
+    account.is_some() && !listening.is_empty() && listening.iter().all(|one| one.uid == account)
+}
+
+/// Whether the running relay has these settings: a change of them counts from its next start. The token goes only to one
+/// that is proven to be ours.
+async fn same_settings(base: &Url, known: &Known, is_proven: bool) -> Vec<Finding> {
     let mut found = Vec::new();
     if let (Ok(url), false) = (base.join("/github-webhook"), known.webhook.is_empty()) {
         let (pong, _) = ping::send(&url, &known.webhook).await;
         found.push(ping::judge_here(&pong, known.webhook.len()));
     }
     if let Some(token) = &known.admin {
-        found.push(admin(base, token).await);
+        found.push(match is_proven {
+            true => admin(base, token).await,
+            false => Finding::skipped(
+                "admin token",
+                "RELAY_ADMIN_TOKEN is not sent: who listens there is not seen to be of the account that DATA_DIR belongs to",
+            ),
+        });
     }
     found
 }
@@ -191,5 +209,21 @@ fn metrics(args: &RelayArgs) -> Finding {
             format!("METRICS_LISTEN={at}: others may read them, which have no password"),
             "METRICS_LISTEN=127.0.0.1:9420, or an address of a network of your own",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_port_it_is_is_known_by_the_account_of_the_store() {
+        let listener = |uid| Listener { address: "127.0.0.1".parse().unwrap(), owner: None, uid };
+        let (ours, other, unknown) = (listener(Some(7)), listener(Some(8)), listener(None));
+        assert!(is_of_account(&[ours.clone(), ours.clone()], Some(7)));
+        for listening in [vec![], vec![other.clone()], vec![ours.clone(), other], vec![unknown.clone()]] {
+            assert!(!is_of_account(&listening, Some(7)), "{listening:?}");
+        }
+        assert!(!is_of_account(&[unknown], None));
     }
 }

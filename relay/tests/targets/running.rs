@@ -73,6 +73,12 @@ impl Running {
             .await
     }
 
+    /// As [`issue`](Self::issue), with so many bytes more.
+    pub(crate) async fn large(&self, id: &str, bytes: usize) -> Value {
+        let body = json!({"action": "opened", "repository": of("o/r"), "text": "x".repeat(bytes)});
+        self.webhook("issues", id, body).await
+    }
+
     /// As [`issue`](Self::issue), for a push to one and the same branch.
     pub(crate) async fn push(&self, id: &str) -> Value {
         self.webhook(

@@ -27,8 +27,9 @@ use crate::signature::{self, SignatureError, SigningKeys};
 pub(super) const PATH: &str = "/readyz";
 /// The largest answer that is read.
 const LARGEST: usize = 64 * 1024;
-/// How long it may take. Somebody who is there answers at once; a frozen tunnel takes connections and says nothing.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long it may take: no less than any probe. Somebody who is there answers at once, unless much else is on the line; a
+/// frozen tunnel takes connections and says nothing.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 type BoxError = Box<dyn Error + Send + Sync>;
 

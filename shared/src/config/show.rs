@@ -94,7 +94,7 @@ fn without_user(text: &str) -> String {
 }
 
 /// A URL with the password it should not have, or with a token in its query, made showable.
-fn without_password(text: &str) -> String {
+pub fn without_password(text: &str) -> String {
     let Ok(mut url) = url::Url::parse(text) else { return without_user(text) };
     let (user, query) = (url.password().is_some() || !url.username().is_empty(), url.query().is_some());
     if user {

@@ -28,7 +28,7 @@ fn is_of(listener: &Listener, names: &[&str]) -> bool {
 /// A port of the tunnel on the VPS, where sshd (or on one machine the service itself) listens for `service`.
 pub fn of_tunnel(service: &str, port: u16, found: &[Listener]) -> Finding {
     let check = "listener";
-    let Some(open) = found.iter().max_by_key(|listener| rank(listener.address)) else {
+    let Some(open) = found.iter().max_by_key(|listener| Reach::of(listener.address)) else {
         return Finding::fail(
             check,
             format!("nobody listens on 127.0.0.1:{port}: the tunnel is down, or the Mac asleep"),
@@ -70,7 +70,7 @@ pub fn of_tunnel(service: &str, port: u16, found: &[Listener]) -> Finding {
 /// itself, whatever its process is called.
 pub fn of_service(service: &str, port: u16, found: &[Listener], is_private: bool, is_it: bool) -> Finding {
     let check = "address";
-    let Some(open) = found.iter().max_by_key(|listener| rank(listener.address)) else {
+    let Some(open) = found.iter().max_by_key(|listener| Reach::of(listener.address)) else {
         return Finding::skipped(check, format!("nobody listens on port {port}"));
     };
     let other = found.iter().find(|listener| !is_it && !is_of(listener, &[service]));
@@ -81,15 +81,19 @@ pub fn of_service(service: &str, port: u16, found: &[Listener], is_private: bool
             "stop it, or set PORT to a free port",
         );
     }
-    let at = shown(open.address);
-    match (open.address.is_loopback(), is_private) {
-        (true, _) => Finding::ok(check, format!("listens on {at}, port {port}")),
-        (false, true) => Finding::fail(
+    let (at, reach) = (shown(open.address), Reach::of(open.address));
+    match (reach, is_private) {
+        (Reach::Machine, _) => Finding::ok(check, format!("listens on {at}, port {port}")),
+        (Reach::Network, false) => Finding::ok(
+            check,
+            format!("listens on {at}, port {port}: an address that the internet does not reach"),
+        ),
+        (_, true) => Finding::fail(
             check,
             format!("listens on {at}, port {port}: other machines reach it, past the tunnel"),
             "LISTEN=127.0.0.1, and start it again",
         ),
-        (false, false) => Finding::warn(
+        (Reach::All, false) => Finding::warn(
             check,
             format!("listens on {at}, port {port}: without a firewall others reach it past TLS"),
             "LISTEN=127.0.0.1 where the TLS proxy runs on this machine itself; with Coolify's in a container, a firewall that closes the port",
@@ -97,12 +101,28 @@ pub fn of_service(service: &str, port: u16, found: &[Listener], is_private: bool
     }
 }
 
-/// The more can reach it, the higher.
-fn rank(address: IpAddr) -> u8 {
-    match address {
-        _ if address.is_unspecified() => 2,
-        _ if address.is_loopback() => 0,
-        _ => 1,
+/// Who can reach an address; the more can, the higher.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    /// This machine.
+    Machine,
+    /// A network of somebody's own, such as that of Docker's containers.
+    Network,
+    /// Whoever is let through.
+    All,
+}
+
+impl Reach {
+    fn of(address: IpAddr) -> Self {
+        let is_own = match address {
+            IpAddr::V4(v4) => v4.is_private() || v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local(),
+        };
+        match address {
+            _ if address.is_loopback() => Self::Machine,
+            _ if is_own => Self::Network,
+            _ => Self::All,
+        }
     }
 }
 
@@ -157,7 +177,25 @@ mod tests {
         assert_eq!(judge(&[], true).status, Status::Skipped);
         assert_eq!(judge(&[listener("127.0.0.1", "ollama-endpoint")], true).status, Status::Ok);
         assert_eq!(judge(&[listener("0.0.0.0", "ollama-endpoint")], true).status, Status::Fail);
-        assert_eq!(judge(&[listener("0.0.0.0", "ollama-endpoint")], false).status, Status::Warn);
+        for (address, status) in [
+            ("0.0.0.0", Status::Warn),
+            ("::", Status::Warn),
+            ("203.0.113.7", Status::Warn),
+            ("2001:db8::7", Status::Warn),
+            // docker0, which a proxy in a container needs
+            ("172.17.0.1", Status::Ok),
+            ("10.0.0.5", Status::Ok),
+            ("fd00::7", Status::Ok),
+        ] {
+            assert_eq!(judge(&[listener(address, "ollama-endpoint")], false).status, status, "{address}");
+            assert_eq!(
+                judge(&[listener(address, "ollama-endpoint")], true).status,
+                Status::Fail,
+                "{address}"
+            );
+        }
+        let both = [listener("172.17.0.1", "ollama-endpoint"), listener("203.0.113.7", "ollama-endpoint")];
+        assert_eq!(judge(&both, false).status, Status::Warn);
         let renamed = of_service("relay", 1, &[listener("127.0.0.1", "relay-2")], false, true);
         assert_eq!(renamed.status, Status::Ok);
         let other = judge(&[listener("127.0.0.1", "nc")], true);

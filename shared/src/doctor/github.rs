@@ -17,14 +17,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// A classic token's scopes. GitHub tells nothing of a fine-grained token's permissions: what it may do shows when it is tried.
-/// `enough`: any one of these will do; `wanted`: what to tick.
-pub fn scopes(headers: &HeaderMap, enough: &[&str], wanted: &str) -> Finding {
+/// `enough`: any one of these will do; `wanted`: what to tick; `tried`: how that is found out.
+pub fn scopes(headers: &HeaderMap, enough: &[&str], wanted: &str, tried: &str) -> Finding {
     let check = "token scopes";
     let Some(scopes) = text(headers, "x-oauth-scopes").filter(|scopes| !scopes.trim().is_empty()) else {
-        return Finding::ok(
-            check,
-            "a fine-grained token: what it may do shows below, as far as it can be tried without writing",
-        );
+        let says = format!("a fine-grained token: GitHub does not tell what it may do; {tried}");
+        return Finding::skipped(check, says);
     };
     let held: Vec<&str> = scopes.split(',').map(str::trim).collect();
     if !enough.iter().any(|scope| held.contains(scope)) {
@@ -103,6 +101,7 @@ mod tests {
             &headers(&[("x-oauth-scopes", scopes)]),
             &["repo", "admin:repo_hook"],
             "tick admin:repo_hook",
+            "try it",
         )
     }
 
@@ -113,8 +112,10 @@ mod tests {
         assert!(short.status == Status::Fail && short.says.contains("`read:user`"));
         let much = of("repo, delete_repo");
         assert!(much.status == Status::Warn && much.says.contains("`delete_repo` is more"));
-        assert!(of("").says.contains("fine-grained"));
-        assert!(super::scopes(&HeaderMap::new(), &["repo"], "").says.contains("fine-grained"));
+        for unknown in [of(""), super::scopes(&HeaderMap::new(), &["repo"], "", "try it")] {
+            assert_eq!(unknown.status, Status::Skipped);
+            assert!(unknown.says.contains("fine-grained") && unknown.says.ends_with("try it"), "{unknown:?}");
+        }
     }
 
     #[test]

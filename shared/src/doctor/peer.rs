@@ -12,6 +12,7 @@ use url::Url;
 use super::{Finding, clock, version};
 use crate::{
     client,
+    config::without_password,
     error::chain,
     health::Report,
     signature::{self, SignatureError, SigningKeys},
@@ -160,7 +161,8 @@ pub struct Remedies {
 /// The way there: whether the service could be asked at all. `broken`: what it means that connections are taken and ended.
 pub fn reach(url: &Url, seen: &Seen, remedies: &Remedies, broken: &str) -> Finding {
     let check = "connection";
-    let base = url.as_str().trim_end_matches('/');
+    let shown = without_password(url.as_str());
+    let base = shown.trim_end_matches('/');
     match seen {
         Seen::Refused(_) => Finding::fail(check, format!("nothing answers at {base}"), remedies.start),
         Seen::Silent => Finding::fail(
@@ -276,6 +278,9 @@ mod tests {
         assert_eq!(mend(Seen::Silent).as_deref(), Some("thaw"));
         assert_eq!(mend(Seen::Broken("closed".into())).as_deref(), Some("start"));
         assert_eq!(mend(answered(Signed::Unasked)), None);
+        let wrong = "http://me:s3cret@127.0.0.1:5050".parse().unwrap();
+        let told = reach(&wrong, &Seen::Silent, &REMEDIES, "it is down").says;
+        assert!(told.starts_with("http://redacted@127.0.0.1:5050 takes"), "{told}");
         assert_eq!(found(&Seen::Silent), [("service".into(), Status::Skipped, None)]);
     }
 

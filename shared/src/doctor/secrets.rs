@@ -15,8 +15,7 @@ const FEWEST: usize = 8;
 /// What makes a good one.
 pub const MAKE: &str = "make one with `openssl rand -hex 32`";
 /// What makes a good key between our services.
-pub const MAKE_KEY: &str =
-    "make one with `echo whsec_$(openssl rand -base64 32)`, and set it on both machines";
+pub const MAKE_KEY: &str = "make one with `echo whsec_$(openssl rand -hex 32)`, and set it on both machines";
 
 /// The secrets of a comma-separated list.
 pub fn split(list: &SecretString) -> Vec<SecretString> {

@@ -11,7 +11,6 @@ use std::{
 };
 
 use anyhow::ensure;
-use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Collected, Full};
@@ -49,8 +48,7 @@ pub struct Squatter {
 struct Note {
     method: String,
     path: String,
-    /// The event that it would have been, if it carries one.
-    event: Option<String>,
+    /// Of its body, as much as came at first.
     bytes: usize,
 }
 
@@ -94,22 +92,20 @@ async fn answer(
     request: Request<Incoming>,
     notes: &Mutex<File>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let (parts, body) = request.into_parts();
-    let body = Body::new(body).collect().await.map(Collected::to_bytes).unwrap_or_default();
-    let envelope: Option<Value> = serde_json::from_slice(&body).ok();
-    let event = envelope.as_ref().and_then(|envelope| envelope["id"].as_str());
-    let note = Note {
-        method: parts.method.to_string(),
-        path: parts.uri.path().to_owned(),
-        event: event.map(str::to_owned),
-        bytes: body.len(),
-    };
+    let (parts, mut body) = request.into_parts();
+    // What breaks off later has been read as well.
+    let start = start_of(&mut body).await;
+    let note =
+        Note { method: parts.method.to_string(), path: parts.uri.path().to_owned(), bytes: start.len() };
     if let Ok(line) = serde_json::to_string(&note) {
         // A note that cannot be written is missed by whoever reads them.
         let _ = writeln!(lock(notes), "{line}");
     }
+    let rest = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
+    let envelope: Option<Value> = serde_json::from_slice(&[start, rest].concat()).ok();
+    let id = envelope.as_ref().and_then(|envelope| envelope["id"].as_str());
     let (status, said) = match (&parts.method, parts.uri.path()) {
-        (&Method::POST, _) => (StatusCode::ACCEPTED, json!({"status": "accepted", "id": event})),
+        (&Method::POST, _) => (StatusCode::ACCEPTED, json!({"status": "accepted", "id": id})),
         (_, "/outcomes") => (StatusCode::OK, json!({"outcomes": [], "next": 0})),
         _ => (StatusCode::OK, json!("ok")),
     };
@@ -118,12 +114,24 @@ async fn answer(
     Ok(response)
 }
 
+/// The first bytes of a body; none if it has none.
+async fn start_of(body: &mut Incoming) -> Bytes {
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Ok(data) = frame.into_data()
+            && !data.is_empty()
+        {
+            return data;
+        }
+    }
+    Bytes::new()
+}
+
 /// What a squatter was given.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Spoils {
     /// Requests in all.
     pub(super) requests: usize,
-    /// Of these: events with GitHub's payload.
+    /// Of these: with a body, or a part of one. Nothing that we send has one but events.
     pub(super) events: usize,
 }
 
@@ -158,23 +166,37 @@ impl Squatting {
 impl Spoils {
     fn read(notes: &str) -> Self {
         let notes: Vec<Note> = notes.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let events = notes.iter().filter(|note| note.event.is_some()).count();
+        let events = notes.iter().filter(|note| note.bytes > 0).count();
         Self { requests: notes.len(), events }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::{io::AsyncWriteExt, net::TcpStream};
+
     use super::*;
 
-    #[test]
-    fn a_probe_is_no_event() {
-        let note = |event: Option<&str>| {
-            let event = event.map(str::to_owned);
-            serde_json::to_string(&Note { method: "GET".into(), path: "/readyz".into(), event, bytes: 0 })
-                .unwrap()
-        };
-        let notes = [note(None), note(Some("d1")), note(None), "{\"cut\"".to_owned()].join("\n");
-        assert_eq!(Spoils::read(&notes), Spoils { requests: 3, events: 1 });
+    #[tokio::test]
+    async fn a_probe_is_no_event_and_one_that_breaks_off_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (notes, port) = (folder.path().join("notes"), crate::port::port());
+        let squatter = Squatter { ports: vec![port], notes: notes.clone() };
+        let squatting = tokio::spawn(async move { run(&squatter).await });
+        let heads = [
+            "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n",
+            "POST /ai-sync HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{\"id\": ",
+        ];
+        for (nth, head) in heads.into_iter().enumerate() {
+            let connected = async || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
+            assert!(until(PATIENCE, async || connected().await.is_ok()).await);
+            let mut stream = connected().await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let lines = || fs::read_to_string(&notes).unwrap().lines().count();
+            assert!(until(PATIENCE, async || lines() > nth).await);
+        }
+        squatting.abort();
+        let said = fs::read_to_string(&notes).unwrap() + "{\"cut\"";
+        assert_eq!(Spoils::read(&said), Spoils { requests: 2, events: 1 });
     }
 }

@@ -2,8 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
+    io::Write,
     path::PathBuf,
+    process::Command,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -210,6 +212,44 @@ async fn each_secret_is_replaced_while_events_flow() {
     );
     assert!(lost.is_empty() && sent.len() > 100, "{lost:?} of {}", sent.len());
     the_old_ones_are_refused(&site).await;
+}
+
+/// What an operator's script does right after a restart must not end a service that is only beginning.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_change_while_a_service_starts_are_read_again_too() {
+    let mut site = Site::start().await;
+    let (name, old, new, services) = SECRETS[1];
+    for service in services {
+        let file = site.file(service, name);
+        site.binaries.get(service).stop();
+        fs::remove_file(&file).unwrap();
+        assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+        site.binaries.get(service).spawn();
+        // It can be opened once the service reads its keys, and then waits for them.
+        let (opened, place) = (file.clone(), file.with_extension("next"));
+        let open = move || File::options().write(true).open(opened);
+        let mut held = tokio::task::spawn_blocking(open).await.unwrap().unwrap();
+        site.binaries.get(service).signal("HUP");
+        fs::write(&place, format!("{new},{old}")).unwrap();
+        fs::rename(&place, &file).unwrap();
+        held.write_all(old.as_bytes()).unwrap();
+        drop(held);
+        let Site { world, binaries } = &mut site;
+        let process = binaries.get(service);
+        process.up(world).await;
+        let is_known = || {
+            written(world.data(service).as_ref())
+                .unwrap()
+                .keys
+                .iter()
+                .any(|key| key.setting == name && key.position == 2)
+        };
+        assert!(
+            until(async || is_known()).await,
+            "{service} has not read its keys again:\n{}",
+            process.log()
+        );
+    }
 }
 
 /// Events that did not come to their end at each of their targets.

@@ -31,7 +31,7 @@ const MAY: [(&str, &[&str]); 5] = [
     ("wire from the claude-endpoint to GitHub", &["GITHUB_TOKEN", "HANDOFF_TOKEN"]),
     ("wire from the claude-endpoint to Anthropic", &["ANTHROPIC_API_KEY"]),
     ("wire from the claude-endpoint to the memory", &["MEMORY_TOKEN"]),
-    ("wire from the relay to GitHub", &["GITHUB_TOKEN"]),
+    ("wire from the relay to GitHub", &["GITHUB_TOKEN", canaries::WEBHOOK_URL, canaries::FOREIGN_HOOK]),
     ("wire from the relay to the extra target", &[canaries::TARGET_URL]),
 ];
 
@@ -257,12 +257,25 @@ fn commands(stage: &mut Stage) {
     let backup = |name: &str| stage.world.folder.path().join(name).display().to_string();
     let [queue, memory] = ["relay-backup.db", "memory-backup.db"].map(backup);
     for name in ["relay", "claude-endpoint", "ollama-endpoint"] {
-        for words in
-            [&["--help"][..], &["config", "show"], &["healthcheck"], &["no-such-word"], &["--no-such-flag"]]
-        {
+        for words in [
+            &["--help"][..],
+            &["config", "show"],
+            &["healthcheck"],
+            &["keys"],
+            &["doctor"],
+            &["doctor", "--json"],
+            &["no-such-word"],
+            &["--no-such-flag"],
+        ] {
             stage.run(name, words);
         }
     }
+    // where no webhook leads here, those of others are told
+    let before = stage.relay.environment.clone();
+    let elsewhere = format!("http://me:{}@127.0.0.1:1/nowhere", stage.canaries.get(canaries::WEBHOOK_URL));
+    stage.relay.set("WEBHOOK_URL", &elsewhere);
+    stage.run("relay", &["doctor"]);
+    stage.relay.environment = before;
     for words in [
         &["deliveries", "list"][..],
         &["deliveries", "list", "--json"],
@@ -318,6 +331,14 @@ fn was_looked_at(stage: &Stage) {
         "memory-backup.db, memories",
     ] {
         assert!(stage.places.with(part, TRACK) > 0, "nobody looked at {part}: {:#?}", stage.places.names());
+    }
+    for (part, said) in [
+        ("output of relay", "http://redacted@127.0.0.1"),
+        ("output of relay", "there are others: https://chat.example, http://127.0.0.1"),
+        ("output of claude-endpoint", "it takes MEMORY_TOKEN"),
+        ("output of ollama-endpoint", "MEMORY_TOKEN"),
+    ] {
+        assert!(stage.places.with(part, said) > 0, "{part} does not say {said:?}");
     }
     for (place, names) in MAY {
         for name in names {

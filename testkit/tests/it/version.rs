@@ -83,7 +83,10 @@ fn git_is_asked_about_its_own_sources_only_and_not_by_debug_builds() {
     let script = Script::new();
     let sources = script.sources("ai-relay");
     git(&sources, &["init", "--quiet"]);
-    fs::write(sources.join("shared/lib.rs"), "").unwrap();
+    for (folder, file) in [("shared/src", "lib.rs"), ("relay/src/cli", "x.rs"), ("docs", "page.md")] {
+        fs::create_dir_all(sources.join(folder)).unwrap();
+        fs::write(sources.join(folder).join(file), "").unwrap();
+    }
     git(&sources, &["add", "."]);
     git(&sources, &["commit", "--quiet", "--message", "a"]);
     let commit = git(&sources, &["rev-parse", "--short=12", "HEAD"]);
@@ -99,9 +102,14 @@ fn git_is_asked_about_its_own_sources_only_and_not_by_debug_builds() {
             sources.canonicalize().unwrap().join(file).display()
         ))
     };
-    assert!(watched(".git/HEAD") && watched(".git/logs/HEAD"), "{told}");
+    for file in [".git/HEAD", ".git/logs/HEAD", ".git/index", "shared/src/lib.rs", "relay/src/cli/x.rs"] {
+        assert!(watched(file), "{file}: {told}");
+    }
+    assert!(!watched("docs/page.md"), "{told}");
     assert!(!script.told(&sources, "debug", &[]).unwrap().contains("HEAD"));
-    fs::write(sources.join("shared/lib.rs"), "// changed").unwrap();
+    fs::write(sources.join("docs/page.md"), "changed").unwrap();
+    assert_eq!(build("release"), format!("{commit} 2026-12-01"), "no program is made of it");
+    fs::write(sources.join("relay/src/cli/x.rs"), "// changed").unwrap();
     assert_eq!(build("release"), format!("{commit}+ 2026-12-01"));
     let vendored = script.sources("ai-relay/vendor/ai-relay");
     assert_eq!(

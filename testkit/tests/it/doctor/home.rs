@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Arc, Mutex},
 };
 
 use testkit::{ollama::Model, sshd::Sshd};
@@ -120,6 +121,42 @@ async fn who_cannot_review_is_named_with_what_is_missing() {
     seen.is("ok", "reviewer", "claude-cli: as a service", "services have", "");
 }
 
+/// The login trap: who starts the doctor is logged in, and the service that somebody else started is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_without_the_login_of_the_doctor_s_shell_is_named() {
+    let site = Site::start().await;
+    let (folder, with_login) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let program = folder.path().join("claude");
+    let by_home = "#!/bin/sh\nin=false; [ -e \"$HOME/login\" ] && in=true\n\
+        case \"$1\" in --version) echo '2.1.197 (Claude Code)' ;; \
+        auth) echo \"{\\\"loggedIn\\\": $in, \\\"authMethod\\\": \\\"claude.ai\\\"}\" ;; esac\n";
+    fs::write(&program, by_home).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(with_login.path().join("login"), "").unwrap();
+    let [program, here, there] =
+        [&program, with_login.path(), folder.path()].map(|path| path.display().to_string());
+    let settings = |home: &str, data: &str| {
+        let cli = [("--reviewer", "claude-cli"), ("--claude-cli", &program), ("--home", home)];
+        super::flags(&site.claude(&cli), &[("--data-dir", data)])
+    };
+    let data = site.world.data("another-claude-endpoint");
+    let mut flags = settings(&there, &data);
+    let at = flags.iter().position(|flag| flag == "--port").unwrap();
+    flags.drain(at..at + 2);
+    let mut service = Process::new(&site.world, "claude-endpoint", flags);
+    service.start(&site.world).await;
+    let knows = until(async || {
+        let health = site.health(&service.url).await.unwrap_or_default();
+        health["checks"]["reviewer"].to_string().contains("not logged in")
+    });
+    assert!(knows.await);
+    let here = super::flags(&settings(&here, &data), &[("--port", &Site::port(&service.url))]);
+    let seen = doctor("claude-endpoint", &here, &["--offline"]).await;
+    seen.is("ok", "reviewer", "claude-cli: login", "claude.ai", "");
+    let theirs = "reviewer, as the service sees it";
+    seen.warns("claude-endpoint", theirs, "not logged in", "set it in .env");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claude_cli_that_services_would_not_find_is_named() {
     let site = Site::start().await;
@@ -167,6 +204,28 @@ async fn a_memory_or_a_github_that_refuses_is_named() {
     let seen = doctor("claude-endpoint", &as_app, &["--repository", &site.repository]).await;
     seen.fails("github", "permissions", "lacks checks: write", "Permissions & events");
     seen.is("ok", "github", &site.repository, "seen", "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_looks_like_the_memory_is_not_given_its_token() {
+    let site = Site::start().await;
+    let report = shared::health::Report::new("ollama-endpoint");
+    let asked = Arc::new(Mutex::new(String::new()));
+    let notes = Arc::clone(&asked);
+    let routes = axum::Router::new().fallback(async move |headers: http::HeaderMap| {
+        notes.lock().unwrap().push_str(&format!("{headers:?}"));
+        axum::Json(report)
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    let token = "a-canary-token-0123456789abcdefghij";
+    let settings = site.claude(&[("--memory-url", &url), ("--memory-token", token)]);
+    let seen = doctor("claude-endpoint", &settings, &["--offline"]).await;
+    seen.warns("memory", "signatures", "cannot prove it", "");
+    seen.is("skipped", "memory", "access", "MEMORY_TOKEN is not sent", "");
+    let asked = asked.lock().unwrap().clone();
+    assert!(asked.contains("webhook-signature") && !asked.contains(token), "{asked}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,8 +285,11 @@ async fn a_memory_that_is_damaged_or_newer_is_named() {
     // `user_version`, SQLite's file format, section 1.3.
     newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
     fs::write(&file, &newer).unwrap();
+    fs::write(file.with_file_name("queue.db"), [0x5A; 8192]).unwrap();
     let seen = doctor("ollama-endpoint", &settings, &["--offline"]).await;
     seen.fails("memory", "memory file", "newer version", "install the version that wrote it");
+    let again = "`relay deliveries redeliver --state handed_over --target ollama`";
+    seen.fails("ollama-endpoint", "queue file", "", again);
     let open = site.ollama(&[("--ollama-proxy-admin", "1")]);
     doctor("ollama-endpoint", &open, &["--offline"]).await.warns(
         "settings",

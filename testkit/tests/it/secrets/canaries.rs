@@ -13,6 +13,10 @@ use shared::signature::SigningKeys;
 pub const TARGET_KEY: &str = "targets.signing_key";
 /// What its URL has in its query.
 pub const TARGET_URL: &str = "targets.url";
+/// What the webhook's URL has for a password.
+pub const WEBHOOK_URL: &str = "WEBHOOK_URL";
+/// What the URL of somebody else's webhook has in its path and its query.
+pub const FOREIGN_HOOK: &str = "somebody else's webhook";
 /// What is made of `RELAY_SIGNING_KEY` for the reviews' markers.
 const MARKER_KEY: &str = "RELAY_SIGNING_KEY, derived";
 
@@ -70,6 +74,8 @@ impl Canaries {
             ("GITHUB_APP_PRIVATE_KEY", testkit::github::app_key()),
             base64(TARGET_KEY, "whsec_"),
             text(TARGET_URL, ""),
+            text(WEBHOOK_URL, ""),
+            text(FOREIGN_HOOK, ""),
         ];
         let needles: Vec<_> = values.iter().flat_map(|(name, value)| needles(name, value)).collect();
         let search = AhoCorasick::new(needles.iter().map(|(_, _, needle)| needle)).unwrap();

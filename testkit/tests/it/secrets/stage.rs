@@ -12,7 +12,7 @@ use testkit::{
 };
 
 use super::{
-    canaries::{Canaries, TARGET_KEY, TARGET_URL},
+    canaries::{Canaries, FOREIGN_HOOK, TARGET_KEY, TARGET_URL, WEBHOOK_URL},
     places::Places,
     wires::{Echo, Tap},
 };
@@ -96,6 +96,7 @@ impl Stage {
             ("GITHUB_PACING_MS", "0".to_owned()),
             ("RATE_LIMIT_ADDRESS", "0".to_owned()),
             ("RELAY_URL", self.relay.url.clone()),
+            ("WEBHOOK_URL", webhook_url(&self.canaries, &self.relay.url)),
         ];
         let claude = [
             ("GITHUB_API_URL", self.tap("claude-endpoint to GitHub")),
@@ -249,6 +250,11 @@ impl Stage {
     }
 }
 
+/// Where GitHub sends events to, with a password for a proxy on the way.
+fn webhook_url(canaries: &Canaries, relay: &str) -> String {
+    format!("{}/github-webhook", relay.replace("://", &format!("://me:{}@", canaries.get(WEBHOOK_URL))))
+}
+
 /// Who is who at GitHub.
 fn people(world: &World, canaries: &Canaries, relay: &str) {
     let shop = || HookOwner::Repository("acme/shop".to_owned());
@@ -256,6 +262,9 @@ fn people(world: &World, canaries: &Canaries, relay: &str) {
     world.github.add_user(canaries.get("HANDOFF_TOKEN"), "ann");
     world.github.add_member("acme/shop", "ann");
     world.github.add_hook_admin(shop(), REVIEWER);
-    world.github.add_hook(shop(), &format!("{relay}/github-webhook"), canaries.get("GITHUB_WEBHOOK_SECRET"));
+    let chat = canaries.get(FOREIGN_HOOK);
+    world.github.add_hook(shop(), &format!("https://chat.example/services/{chat}?token={chat}"), "theirs");
+    let secret = canaries.get("GITHUB_WEBHOOK_SECRET");
+    world.github.add_hook(shop(), &webhook_url(canaries, relay), secret);
     world.github.set_app(APP_ID, canaries.get("GITHUB_APP_PRIVATE_KEY")).unwrap();
 }

@@ -47,6 +47,12 @@ impl Process {
 
     /// Starts it and waits until it answers.
     pub async fn start(&mut self, world: &World) {
+        self.spawn();
+        self.up(world).await;
+    }
+
+    /// Starts it.
+    pub fn spawn(&mut self) {
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
         let mut command = match self.largest_file {
             None => Command::new(binary(self.name)),
@@ -61,6 +67,10 @@ impl Process {
         command.args(&self.flags).env_clear().envs(self.environment.clone());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Waits until it answers.
+    pub async fn up(&self, world: &World) {
         let url = format!("{}/livez", self.url);
         let up = until(async || world.http.get(&url).send().await.is_ok_and(|answer| answer.status() == 200))
             .await;
