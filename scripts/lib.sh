@@ -17,7 +17,7 @@ prepare_folders() { (umask 077 && mkdir -p "$RUN_DIR" "$LOG_DIR"); }
 began() { # PID -> when it began, in the system's own words; fails for a process that has ended
     local stat=''
     if [ ! -d /proc/self ]; then
-        LC_ALL=C ps -p "$1" -o lstart=
+        began_by_ps "$1"
         return
     fi
     IFS= read -r stat 2>/dev/null <"/proc/$1/stat" || return 1
@@ -25,6 +25,14 @@ began() { # PID -> when it began, in the system's own words; fails for a process
     # shellcheck disable=SC2086  # split on purpose
     set -- ${stat##*) }
     [ "$1" != Z ] && printf '%s\n' "${20}"
+}
+
+began_by_ps() { # PID: the same where there is no /proc
+    # shellcheck disable=SC2046  # split on purpose
+    set -- $(LC_ALL=C TZ=UTC ps -p "$1" -o stat= -o lstart=)
+    case ${1:-Z} in Z*) return 1 ;; esac
+    shift
+    printf '%s\n' "$*"
 }
 
 record() { # NAME PID
