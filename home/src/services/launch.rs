@@ -22,10 +22,7 @@ pub(super) fn run(name: Name, settings: &Settings) -> anyhow::Result<()> {
     if name == Name::Tunnel {
         bail!("the tunnel needs no settings file; run: ai-relay-home tunnel run");
     }
-    if let Ok(start_log) = io::stderr().as_fd().try_clone_to_owned() {
-        // A log that cannot be shortened is no reason not to serve.
-        let _ = shorten(&File::from(start_log));
-    }
+    shorten_start_log();
     let mut command = command(name, settings);
     let program = settings.programs.join(name.program());
     let error = command.arg("serve").exec();
@@ -51,6 +48,14 @@ pub(super) fn command(name: Name, settings: &Settings) -> Command {
         command.env("MEMORY_URL", format!("http://127.0.0.1:{}", settings.ollama_endpoint_port));
     }
     command
+}
+
+/// Empties the file that launchd makes of our standard error, if it has become long.
+pub(crate) fn shorten_start_log() {
+    if let Ok(start_log) = io::stderr().as_fd().try_clone_to_owned() {
+        // A log that cannot be shortened is no reason not to serve.
+        let _ = shorten(&File::from(start_log));
+    }
 }
 
 /// Empties a file that is written to by appending; anything else is left alone. What fails again says so again.
