@@ -88,6 +88,15 @@ stop() { # NAME: ends what was recorded under that name, and nothing else
     say "$name: stopped (pid $pid)"
 }
 
+is_installed() { # NAME: whether launchd or systemd keeps it running
+    local file
+    for file in "${HOME:-}/.config/systemd/user/ai-relay-$1.service" "${HOME:-}/Library/LaunchAgents/ai-relay-$1.plist" \
+        "/Library/LaunchDaemons/ai-relay-$1.plist"; do
+        [ ! -e "$file" ] || return 0
+    done
+    return 1
+}
+
 # --- network, without any tool but bash
 
 port_is_taken() { # PORT
@@ -163,7 +172,7 @@ random_hex() { # BYTES
     od -An -tx1 -N "$1" /dev/urandom | tr -d ' \n'
 }
 
-# Fills .env.example with fresh secrets; the file is the owner's alone.
+# Fills .env.example with fresh secrets; the file is the owner's alone. As `ai-relay-home services install` does it.
 make_env() { # FILE
     local line
     (

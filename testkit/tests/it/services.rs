@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// A user's systemd with our programs, or `None`, said loudly, where none can run.
-async fn machine(folder: &Path) -> Option<UserManager> {
+pub(crate) async fn machine(folder: &Path) -> Option<UserManager> {
     if let Some(why) = UserManager::missing() {
         eprintln!("SKIPPED: {why}, so no service was installed");
         return None;
@@ -168,6 +168,15 @@ async fn installed_services_work_come_back_and_leave_nothing() {
 
     let said = home.script("stop-ai-services.sh", &[]);
     assert!(said.contains("claude-endpoint: is installed and kept running by the system"), "{said}");
+    let pids = LABELS.map(|label| home.pid(label));
+    let said = home.script("start-ai-services.sh", &["--restart"]);
+    assert_eq!(said.matches("started anew by systemd").count(), 2, "{said}");
+    assert!(!said.contains("tunnel"), "it is not there: {said}");
+    for (pid, label) in pids.iter().zip(LABELS) {
+        assert!(![0, *pid].contains(&home.pid(label)), "{label} was not started anew");
+    }
+    let said = home.script("start-ai-services.sh", &[]);
+    assert_eq!(said.matches("kept so by the system; with --restart").count(), 2, "{said}");
     let said = home.script("start-ai-services.sh", &["--uninstall"]);
     assert_eq!(said.matches("stopped and removed").count(), 2, "{said}");
     assert_eq!(home.files(), before);
@@ -178,6 +187,8 @@ async fn installed_services_work_come_back_and_leave_nothing() {
         home.machine.run("systemctl", &["--user", "list-units", "--all", "--plain", "ai-relay*"]).unwrap();
     assert!(units.contains("0 loaded units listed"), "{units}");
     assert_eq!(home.services(&["uninstall"]).matches("was not installed").count(), 3);
+    restarts_in_the_background(&home);
+    assert_eq!(home.script("stop-ai-services.sh", &[]).matches("stopped (pid").count(), 2);
 
     // The login trap, with the real CLI: no key, and no login that a service would find.
     let settings = home.root.join(".env");
@@ -190,6 +201,15 @@ async fn installed_services_work_come_back_and_leave_nothing() {
     assert!(said.contains("claude setup-token"), "{said}");
     home.services(&["uninstall", "--only", "claude-endpoint"]);
     assert_eq!(home.files(), before);
+}
+
+/// What is not installed is started anew by the scripts, and also where it does not run.
+fn restarts_in_the_background(home: &Home) {
+    let pids = |said: &str| said.lines().filter(|line| line.contains(": started at http")).count();
+    let said = home.script("start-ai-services.sh", &["--restart"]);
+    assert_eq!((pids(&said), said.matches(": not running").count()), (2, 2), "{said}");
+    let said = home.script("start-ai-services.sh", &["--restart"]);
+    assert_eq!((pids(&said), said.matches(": stopped (pid").count()), (2, 2), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

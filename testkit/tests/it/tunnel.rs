@@ -14,6 +14,8 @@ use crate::{
 
 mod home;
 mod lock;
+#[cfg(target_os = "linux")]
+mod service;
 mod setup;
 mod supervision;
 

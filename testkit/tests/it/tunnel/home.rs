@@ -30,7 +30,7 @@ impl Home {
         self.data.join("tunnel")
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(super) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(binary("ai-relay-home"));
         command.arg("tunnel").args(words).env("DATA_ROOT", &self.data).env_remove("TUNNEL_DIR");
         command.stdin(Stdio::null());
