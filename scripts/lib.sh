@@ -201,6 +201,15 @@ load_env() { # FILE
     done <"$1"
 }
 
+# Unsets every setting that .env.example names but those, each with its _FILE.
+forget_settings_but() { # NAME...
+    local name
+    # shellcheck disable=SC2013  # each line is one word
+    for name in $(sed -n 's/^#\{0,1\} \{0,1\}\([A-Z][A-Z0-9_]*\)=.*/\1/p' "$ROOT/.env.example"); do
+        case " $* " in *" $name "*) ;; *) unset "$name" "${name}_FILE" ;; esac
+    done
+}
+
 # What the scripts themselves need of the settings.
 load_settings() {
     [ ! -r "$ENV_FILE" ] || load_env "$ENV_FILE"
