@@ -10,6 +10,7 @@ use anyhow::bail;
 mod begin;
 mod cli;
 mod config;
+mod doctor;
 mod env_file;
 mod launch;
 mod launchd;

@@ -28,7 +28,7 @@ const REMEDIES: Remedies = Remedies {
     // a running program keeps the version that it was started as
     upgrade: RESTART,
 };
-const LOAD: &str = "load the settings first: `set -a; . ./.env; set +a`; the relay's .env on the VPS has the same RELAY_SIGNING_KEY";
+const LOAD: &str = "look with the service's own settings: ./scripts/doctor.sh, or `ai-relay-home services doctor`; the relay's .env on the VPS has the same RELAY_SIGNING_KEY";
 
 /// What mends what can be wrong with a service on the machine at home.
 pub fn remedies() -> &'static Remedies {

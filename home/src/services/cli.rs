@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{
     Manager, begin,
     config::{Place, Settings},
-    installed, launch,
+    doctor, installed, launch,
     plan::{self, Name},
     remove, status,
 };
@@ -62,10 +62,25 @@ pub enum Verb {
         #[command(flatten)]
         place: Box<Place>,
     },
+    /// Look at everything between the endpoints and what they need, each with exactly the settings that its service has
+    Doctor {
+        /// Which of them.
+        #[command(flatten)]
+        which: Which,
+        /// Where things are.
+        #[command(flatten)]
+        place: Box<Place>,
+        /// How they look.
+        #[command(flatten)]
+        look: doctor::Look,
+    },
     /// Read the settings and become the service; this is what launchd and systemd start
     Run {
         /// Which one
         name: Name,
+        /// Another verb of its program instead, after a --, such as -- config show
+        #[arg(last = true, value_name = "WORD")]
+        words: Vec<String>,
         /// Where things are.
         #[command(flatten)]
         place: Box<Place>,
@@ -113,7 +128,8 @@ pub async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Uninstall { which } => uninstall_all(&which),
         Verb::Status { which } => show_status(&which),
         Verb::Render { manager, which, place } => render(manager, &which, &place.settings()?),
-        Verb::Run { name, place } => launch::run(name, &place.settings()?),
+        Verb::Doctor { which, place, look } => doctor::ask_all(&which.only, &look, &place.settings()?),
+        Verb::Run { name, words, place } => launch::run(name, &words, &place.settings()?),
     }
 }
 

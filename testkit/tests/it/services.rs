@@ -175,6 +175,7 @@ async fn installed_services_work_come_back_and_leave_nothing() {
     for (pid, label) in pids.iter().zip(LABELS) {
         assert!(![0, *pid].contains(&home.pid(label)), "{label} was not started anew");
     }
+    doctors_find_the_services(&home);
     let said = home.script("start-ai-services.sh", &[]);
     assert_eq!(said.matches("kept so by the system; with --restart").count(), 2, "{said}");
     let said = home.script("start-ai-services.sh", &["--uninstall"]);
@@ -188,6 +189,7 @@ async fn installed_services_work_come_back_and_leave_nothing() {
     assert!(units.contains("0 loaded units listed"), "{units}");
     assert_eq!(home.services(&["uninstall"]).matches("was not installed").count(), 3);
     restarts_in_the_background(&home);
+    doctors_find_the_services(&home);
     assert_eq!(home.script("stop-ai-services.sh", &[]).matches("stopped (pid").count(), 2);
 
     // The login trap, with the real CLI: no key, and no login that a service would find.
@@ -201,6 +203,27 @@ async fn installed_services_work_come_back_and_leave_nothing() {
     assert!(said.contains("claude setup-token"), "{said}");
     home.services(&["uninstall", "--only", "claude-endpoint"]);
     assert_eq!(home.files(), before);
+}
+
+/// The doctors look with the settings of the services, whatever this terminal has, and find them.
+fn doctors_find_the_services(home: &Home) {
+    let program = home.machine.home().join("bin/ai-relay-home").display().to_string();
+    let mut command = home.machine.command("env");
+    command.arg("PORT=9").arg(program).args(["services", "doctor", "--json", "--offline", "--root"]);
+    let done = command.arg(&home.root).output().unwrap();
+    let documents = serde_json::Deserializer::from_slice(&done.stdout).into_iter::<serde_json::Value>();
+    let documents: Vec<_> = documents.map(Result::unwrap).collect();
+    assert_eq!(documents.len(), 2, "{}", String::from_utf8_lossy(&done.stderr));
+    for (document, (label, port)) in documents.iter().rev().zip(LABELS.iter().zip(home.ports)) {
+        let service = label.trim_start_matches("ai-relay-");
+        assert_eq!(document["service"], service);
+        let hops = document["hops"].as_array().unwrap();
+        let own = hops.iter().find(|hop| hop["hop"] == service).unwrap();
+        let connection =
+            own["checks"].as_array().unwrap().iter().find(|one| one["check"] == "connection").unwrap();
+        assert_eq!(connection["status"], "ok", "{document:#}");
+        assert!(connection["says"].as_str().unwrap().contains(&format!(":{port}")), "{connection}");
+    }
 }
 
 /// What is not installed is started anew by the scripts, and also where it does not run.
@@ -244,6 +267,47 @@ async fn settings_that_others_may_read_are_refused_and_nothing_is_installed() {
     let said = String::from_utf8(done.stderr).unwrap();
     assert!(said.contains("ai-relay-ollama-endpoint is not healthy"), "{said}");
     assert!(said.contains("last result: exit-code") && !said.contains("whsec_wrong"), "{said}");
+}
+
+/// A release in its owner's own folder, without the sources: one command, and what it tells to run is that program.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_needs_no_clone() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(machine) = machine(folder.path()).await else { return };
+    let here = machine.home().join("relay");
+    machine.write(&here.join("a file"), "").unwrap();
+    let ports = [port(), port()];
+    let run = |words: &[&str]| {
+        let mut command = machine.command("env");
+        command.arg(format!("--chdir={}", here.display()));
+        command.arg(format!("PATH={}:/usr/bin:/bin", machine.home().join("bin").display()));
+        command.args([
+            format!("CLAUDE_ENDPOINT_PORT={}", ports[0]),
+            format!("OLLAMA_ENDPOINT_PORT={}", ports[1]),
+        ]);
+        let done = command.arg("ai-relay-home").args(words).output().unwrap();
+        (
+            done.status.success(),
+            [done.stdout, done.stderr].map(|said| String::from_utf8(said).unwrap()).concat(),
+        )
+    };
+    let (done, said) = run(&["services", "restart"]);
+    assert!(
+        !done && said.contains("no service is installed; `ai-relay-home services install` does that"),
+        "{said}"
+    );
+    let (done, said) = run(&["services", "install"]);
+    assert!(done && said.contains("with fresh secrets"), "{said}");
+    assert_eq!(said.matches("installed as").count(), 2, "{said}");
+    assert!(!said.contains("scripts/") && !said.contains("cargo"), "{said}");
+    let mode = fs::metadata(here.join(".env")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    let before = fs::read_to_string(here.join(".env")).unwrap();
+    let (done, said) = run(&["services", "restart"]);
+    assert!(done && said.matches("started anew by systemd").count() == 2, "{said}");
+    assert!(run(&["services", "install"]).0, "again, after a new version");
+    assert_eq!(fs::read_to_string(here.join(".env")).unwrap(), before);
+    assert!(run(&["services", "uninstall"]).0);
 }
 
 /// Says what it was started with.
