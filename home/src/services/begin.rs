@@ -49,8 +49,7 @@ pub(super) async fn install_all(
     for name in names {
         plan::check(*name, manager, settings, manager.any_runs(&name.label(), status))?;
     }
-    // A VPS that is away is no failed installation; an open lock is.
-    let leads_somewhere = names.contains(&Name::Tunnel) && control::lock_holds(&settings.tunnel()?).await?;
+    let leads_somewhere = names.contains(&Name::Tunnel) && has_good_lock(settings).await?;
     for name in names {
         if *name == Name::Tunnel {
             service::install(&settings.tunnel()?, manager).await?;
@@ -66,6 +65,16 @@ pub(super) async fn install_all(
     }
     lingering(manager)?.iter().for_each(|note| println!("{note}"));
     if leads_somewhere { control::await_connection(&settings.tunnel()?, || true).await } else { Ok(()) }
+}
+
+/// A VPS that is away, which is `false`, is no failed installation; an open lock is.
+async fn has_good_lock(settings: &Settings) -> anyhow::Result<bool> {
+    control::lock_holds(&settings.tunnel()?).await.with_context(|| {
+        format!(
+            "nothing was installed; without the tunnel: {} --only claude-endpoint,ollama-endpoint",
+            commands::services("install")
+        )
+    })
 }
 
 /// Has each service's manager start it anew: those of `only`, or all that are installed.

@@ -53,7 +53,9 @@ pub(super) async fn up(place: &Place) -> anyhow::Result<()> {
     }
     match lock_holds(place).await {
         Ok(true) => Ok(()),
-        Ok(false) => bail!("the tunnel runs, and its lock is not proven"),
+        Ok(false) => {
+            bail!("tunnel: it goes on trying; once it is up, prove its lock: {}", commands::tunnel("prove"))
+        }
         Err(trouble) => Err(trouble.context(match stop(place).await {
             Ok(()) => "the tunnel was stopped again".to_owned(),
             Err(error) => format!("the tunnel could not be stopped: {error:#}"),

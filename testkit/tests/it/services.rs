@@ -166,18 +166,7 @@ async fn installed_services_work_come_back_and_leave_nothing() {
     let status = home.services(&["status"]);
     assert_eq!(status.matches("active (running), pid ").count(), 2, "{status}");
 
-    let said = home.script("stop-ai-services.sh", &[]);
-    assert!(said.contains("claude-endpoint: is installed and kept running by the system"), "{said}");
-    let pids = LABELS.map(|label| home.pid(label));
-    let said = home.script("start-ai-services.sh", &["--restart"]);
-    assert_eq!(said.matches("started anew by systemd").count(), 2, "{said}");
-    assert!(!said.contains("tunnel"), "it is not there: {said}");
-    for (pid, label) in pids.iter().zip(LABELS) {
-        assert!(![0, *pid].contains(&home.pid(label)), "{label} was not started anew");
-    }
-    doctors_find_the_services(&home);
-    let said = home.script("start-ai-services.sh", &[]);
-    assert_eq!(said.matches("kept so by the system; with --restart").count(), 2, "{said}");
+    what_is_installed_is_restarted(&home);
     let said = home.script("start-ai-services.sh", &["--uninstall"]);
     assert_eq!(said.matches("stopped and removed").count(), 2, "{said}");
     assert_eq!(home.files(), before);
@@ -203,6 +192,22 @@ async fn installed_services_work_come_back_and_leave_nothing() {
     assert!(said.contains("claude setup-token"), "{said}");
     home.services(&["uninstall", "--only", "claude-endpoint"]);
     assert_eq!(home.files(), before);
+}
+
+/// The scripts leave what is installed to the system, and with `--restart` have it start that anew.
+fn what_is_installed_is_restarted(home: &Home) {
+    let said = home.script("stop-ai-services.sh", &[]);
+    assert!(said.contains("claude-endpoint: is installed and kept running by the system"), "{said}");
+    let pids = LABELS.map(|label| home.pid(label));
+    let said = home.script("start-ai-services.sh", &["--restart"]);
+    assert_eq!(said.matches("started anew by systemd").count(), 2, "{said}");
+    assert!(!said.contains("tunnel"), "it is not there: {said}");
+    for (pid, label) in pids.iter().zip(LABELS) {
+        assert!(![0, *pid].contains(&home.pid(label)), "{label} was not started anew");
+    }
+    doctors_find_the_services(home);
+    let said = home.script("start-ai-services.sh", &[]);
+    assert_eq!(said.matches("kept so by the system; with --restart").count(), 2, "{said}");
 }
 
 /// The doctors look with the settings of the services, whatever this terminal has, and find them.
