@@ -126,6 +126,11 @@ start_service() { # NAME: one line about the service, and its warnings
         fi
         return 0
     fi
+    # A second one would only keep the port from the first. What --with-relay starts has ports of its own.
+    case $services in
+        *relay) ;;
+        *) ! is_installed "$name" || fail "$name: is installed, and does not run; have the system start it: ./scripts/start-ai-services.sh --restart" ;;
+    esac
     as_service "$name" "$port" start "$name" "$program" serve
     await_health "$name" "$port"
     say "$name: started at $address (pid $(pid_of "$name")), log: $LOG_DIR/$name.log"

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use tokio::{
     process::Command,
     time::{Instant, sleep},
@@ -45,22 +45,26 @@ pub(super) async fn up(place: &Place) -> anyhow::Result<()> {
             commands::tunnel("status")
         );
     }
-    match supervisor(place) {
+    let before = supervisor(place);
+    match before {
         Some(pid) => {
             println!("tunnel: already running (pid {pid}), {}, log: {}", state(place), place.log().display());
         }
         None => start(place).await?,
     }
-    match lock_holds(place).await {
-        Ok(true) => Ok(()),
-        Ok(false) => {
+    let trouble = match lock_holds(place).await {
+        Ok(true) => return Ok(()),
+        // It may go on waiting for a VPS that is away: nothing is open meanwhile.
+        Ok(false) if before.is_some() => {
             bail!("tunnel: it goes on trying; once it is up, prove its lock: {}", commands::tunnel("prove"))
         }
-        Err(trouble) => Err(trouble.context(match stop(place).await {
-            Ok(()) => "the tunnel was stopped again".to_owned(),
-            Err(error) => format!("the tunnel could not be stopped: {error:#}"),
-        })),
-    }
+        Ok(false) => anyhow!("its lock cannot be proven"),
+        Err(trouble) => trouble,
+    };
+    Err(trouble.context(match stop(place).await {
+        Ok(()) => "the tunnel was stopped again".to_owned(),
+        Err(error) => format!("the tunnel could not be stopped: {error:#}"),
+    }))
 }
 
 async fn start(place: &Place) -> anyhow::Result<()> {

@@ -86,11 +86,15 @@ impl Home {
 
     /// A script of the project, which must succeed.
     fn script(&self, name: &str, arguments: &[&str]) -> String {
+        self.run_script(name, arguments).unwrap()
+    }
+
+    fn run_script(&self, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let programs = format!("BIN_DIR={}", self.machine.home().join("bin").display());
         let script = self.root.join("scripts").join(name).display().to_string();
         let arguments: Vec<&str> =
             [programs.as_str(), "bash", &script].into_iter().chain(arguments.iter().copied()).collect();
-        self.machine.run("env", &arguments).unwrap()
+        self.machine.run("env", &arguments)
     }
 
     fn install(&self) -> String {
@@ -208,6 +212,11 @@ fn what_is_installed_is_restarted(home: &Home) {
     doctors_find_the_services(home);
     let said = home.script("start-ai-services.sh", &[]);
     assert_eq!(said.matches("kept so by the system; with --restart").count(), 2, "{said}");
+    home.machine.run("systemctl", &["--user", "stop", LABELS[0]]).unwrap();
+    let refused = home.run_script("start-ai-services.sh", &[]).unwrap_err().to_string();
+    assert!(refused.contains("claude-endpoint: is installed, and does not run"), "{refused}");
+    home.script("start-ai-services.sh", &["--restart"]);
+    assert_ne!(home.pid(LABELS[0]), 0);
 }
 
 /// The doctors look with the settings of the services, whatever this terminal has, and find them.
