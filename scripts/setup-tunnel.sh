@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The reverse tunnel from this machine to the VPS, on which the relay finds the two endpoints:
 #   VPS 127.0.0.1:5050 -> claude-endpoint, VPS 127.0.0.1:8091 -> ollama-endpoint
-# setup | up | down | restart | status | run | prove | uninstall; `setup-tunnel.sh VERB --help` says more. `ai-relay-home tunnel` does it.
+# setup | up | down | status | run | prove | uninstall; `setup-tunnel.sh VERB --help` says more. `ai-relay-home tunnel` does it.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -62,8 +62,8 @@ pub struct SetupArgs {
 pub(super) async fn setup(args: &SetupArgs) -> anyhow::Result<()> {
     let place = &Place::new(&args.folders)?;
     let settings = settings(args)?;
-    let manager = args.install.then(|| service::manager(place, args.daemon)).transpose()?;
     place.check()?;
+    let manager = args.install.then(|| service::manager(place, args.daemon)).transpose()?;
     place.make()?;
     make_key(place)?;
     hostkey::pin(place, &settings.host, settings.port, args.host_key_fingerprint.as_deref())?;
