@@ -17,7 +17,7 @@ prepare_folders() { (umask 077 && mkdir -p "$RUN_DIR" "$LOG_DIR"); }
 began() { # PID -> when it began, in the system's own words; fails for a process that has ended
     local stat=''
     if [ ! -d /proc/self ]; then
-        LC_ALL=C ps -p "$1" -o lstart=
+        began_by_ps "$1"
         return
     fi
     IFS= read -r stat 2>/dev/null <"/proc/$1/stat" || return 1
@@ -25,6 +25,14 @@ began() { # PID -> when it began, in the system's own words; fails for a process
     # shellcheck disable=SC2086  # split on purpose
     set -- ${stat##*) }
     [ "$1" != Z ] && printf '%s\n' "${20}"
+}
+
+began_by_ps() { # PID: the same where there is no /proc
+    # shellcheck disable=SC2046  # split on purpose
+    set -- $(LC_ALL=C TZ=UTC ps -p "$1" -o stat= -o lstart=)
+    case ${1:-Z} in Z*) return 1 ;; esac
+    shift
+    printf '%s\n' "$*"
 }
 
 record() { # NAME PID
@@ -78,6 +86,15 @@ stop() { # NAME: ends what was recorded under that name, and nothing else
     done
     rm -f "$RUN_DIR/$name.pid"
     say "$name: stopped (pid $pid)"
+}
+
+is_installed() { # NAME: whether launchd or systemd keeps it running
+    local file
+    for file in "${HOME:-}/.config/systemd/user/ai-relay-$1.service" "${HOME:-}/Library/LaunchAgents/ai-relay-$1.plist" \
+        "/Library/LaunchDaemons/ai-relay-$1.plist"; do
+        [ ! -e "$file" ] || return 0
+    done
+    return 1
 }
 
 # --- network, without any tool but bash
@@ -155,7 +172,7 @@ random_hex() { # BYTES
     od -An -tx1 -N "$1" /dev/urandom | tr -d ' \n'
 }
 
-# Fills .env.example with fresh secrets; the file is the owner's alone.
+# Fills .env.example with fresh secrets; the file is the owner's alone. As `ai-relay-home services install` does it.
 make_env() { # FILE
     local line
     (
@@ -182,6 +199,15 @@ load_env() { # FILE
         case $value in \"*\" | \'*\') value=${value#?} value=${value%?} ;; esac
         [ -n "${!name+set}" ] || export "$name=$value"
     done <"$1"
+}
+
+# Unsets every setting that .env.example names but those, each with its _FILE.
+forget_settings_but() { # NAME...
+    local name
+    # shellcheck disable=SC2013  # each line is one word
+    for name in $(sed -n 's/^#\{0,1\} \{0,1\}\([A-Z][A-Z0-9_]*\)=.*/\1/p' "$ROOT/.env.example"); do
+        case " $* " in *" $name "*) ;; *) unset "$name" "${name}_FILE" ;; esac
+    done
 }
 
 # What the scripts themselves need of the settings.

@@ -2,6 +2,7 @@
 # Starts the services of the Mac: Ollama if it is installed, the claude-endpoint and the ollama-endpoint, and with
 # --with-relay the relay too. What runs already is left alone. See stop-ai-services.sh for the way back.
 # With --install, launchd or systemd keeps the endpoints running instead, also after a restart; ai-relay-home does that.
+# With --restart, all of that is started anew, whoever keeps it running.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -10,9 +11,11 @@ HEALTH_DEADLINE=30
 
 usage() {
     say "usage: start-ai-services.sh [--with-relay]"
+    say "       start-ai-services.sh --restart"
     say "       start-ai-services.sh --install [--daemon] [--only NAME,...] | --uninstall [--only NAME,...]"
     say "  --with-relay   the relay too, on this machine (quickstart, or a single machine)"
-    say "  --install      launchd or systemd keeps the endpoints running, and the tunnel if it is set up; again after each update"
+    say "  --restart      starts anew what runs, installed or not: with a new version, with changed settings, or because it hangs"
+    say "  --install      launchd or systemd keeps the endpoints running, and the tunnel if it is set up"
     say "  --daemon       on a Mac that nobody is logged in to; asks for your password"
     say "  --uninstall    stops and removes what was installed; settings and data stay"
     say "  --only         claude-endpoint, ollama-endpoint, tunnel"
@@ -44,13 +47,38 @@ as_service() { # NAME PORT COMMAND...
 install_services() {
     build ai-relay-home ollama-endpoint claude-endpoint
     umask 077
-    need_env
     "$BIN_DIR/ai-relay-home" services install --root "$ROOT" --env-file "$ENV_FILE" "$@"
 }
 
 uninstall_services() {
     build ai-relay-home
     "$BIN_DIR/ai-relay-home" services uninstall "$@"
+}
+
+# What is installed is started anew by the system, and the rest stopped; sets `services`, those that are to be started here.
+restart_services() {
+    local name installed=''
+    services=''
+    if pid_of relay >/dev/null; then
+        build relay
+        stop relay
+        services=relay
+    fi
+    for name in claude-endpoint ollama-endpoint; do
+        if is_installed "$name"; then
+            installed=$name,$installed
+        else
+            stop "$name"
+            services="$name $services"
+        fi
+    done
+    ! is_installed tunnel || installed=${installed}tunnel
+    [ -z "$installed" ] ||
+        "$BIN_DIR/ai-relay-home" services restart --root "$ROOT" --env-file "$ENV_FILE" --only "${installed%,}"
+}
+
+restart_tunnel() { # one that runs in the background
+    if ! is_installed tunnel && pid_of tunnel >/dev/null; then "$BIN_DIR/ai-relay-home" tunnel restart; fi
 }
 
 start_ollama() {
@@ -73,9 +101,15 @@ start_ollama() {
     fi
 }
 
-start_service() { # NAME PORT VARIABLE: one line about the service, and its warnings
-    local name=$1 port=$2 variable=$3 pid health
-    local program=$BIN_DIR/$name address=http://127.0.0.1:$2
+start_service() { # NAME: one line about the service, and its warnings
+    local name=$1 port variable pid health
+    case $name in
+        ollama-endpoint) variable=OLLAMA_ENDPOINT_PORT ;;
+        claude-endpoint) variable=CLAUDE_ENDPOINT_PORT ;;
+        relay) variable=RELAY_PORT ;;
+    esac
+    port=${!variable}
+    local program=$BIN_DIR/$name address=http://127.0.0.1:$port
     if pid=$(pid_of "$name"); then
         say "$name: already running at $address (pid $pid), log: $LOG_DIR/$name.log"
         return 0
@@ -83,9 +117,20 @@ start_service() { # NAME PORT VARIABLE: one line about the service, and its warn
     if port_is_taken "$port"; then
         as_service "$name" "$port" "$program" healthcheck >/dev/null 2>&1 ||
             fail "$name: port $port is taken by another program; stop that, or set $variable to a free port"
-        say "$name: already running at $address, started by something else and left alone"
+        if is_installed "$name"; then
+            say "$name: already running at $address, kept so by the system; with --restart it is started anew"
+        elif [ -n "$restarting" ]; then
+            fail "$name: something else started what runs at $address; stop that first"
+        else
+            say "$name: already running at $address, started by something else and left alone"
+        fi
         return 0
     fi
+    # A second one would only keep the port from the first. What --with-relay starts has ports of its own.
+    case $services in
+        *relay) ;;
+        *) ! is_installed "$name" || fail "$name: is installed, and does not run; have the system start it: ./scripts/start-ai-services.sh --restart" ;;
+    esac
     as_service "$name" "$port" start "$name" "$program" serve
     await_health "$name" "$port"
     say "$name: started at $address (pid $(pid_of "$name")), log: $LOG_DIR/$name.log"
@@ -111,6 +156,7 @@ await_health() { # NAME PORT: sets `health`, the answer
 }
 
 cd "$ROOT" # relative paths of the settings are meant from here
+services="ollama-endpoint claude-endpoint" restarting=''
 case ${1:-} in
     --install)
         shift
@@ -122,19 +168,20 @@ case ${1:-} in
         uninstall_services "$@"
         exit
         ;;
-    '') services="ollama-endpoint claude-endpoint" ;;
-    --with-relay) services="ollama-endpoint claude-endpoint relay" ;;
+    '') ;;
+    --with-relay) services="$services relay" ;;
+    --restart) restarting=yes ;;
     -h | --help) load_settings && usage && exit ;;
     *) load_settings && usage >&2 && exit 2 ;;
 esac
 # shellcheck disable=SC2086  # a list of words
-build $services
+build $services ${restarting:+ai-relay-home}
 umask 077 # what follows holds secrets and private code
 need_env
 load_settings
 prepare_folders
+[ -z "$restarting" ] || restart_services
 neighbours
-start_ollama
-start_service ollama-endpoint "$OLLAMA_ENDPOINT_PORT" OLLAMA_ENDPOINT_PORT
-start_service claude-endpoint "$CLAUDE_ENDPOINT_PORT" CLAUDE_ENDPOINT_PORT
-[ "${1:-}" != --with-relay ] || start_service relay "$RELAY_PORT" RELAY_PORT
+[ -z "$services" ] || start_ollama
+for name in $services; do start_service "$name"; done
+[ -z "$restarting" ] || restart_tunnel

@@ -15,8 +15,6 @@ done
 
 # What is installed would only be started again by the system.
 for name in claude-endpoint ollama-endpoint; do
-    for file in "${HOME:-}/.config/systemd/user/ai-relay-$name.service" "${HOME:-}/Library/LaunchAgents/ai-relay-$name.plist" \
-        "/Library/LaunchDaemons/ai-relay-$name.plist"; do
-        [ ! -e "$file" ] || say "$name: is installed and kept running by the system; ./scripts/start-ai-services.sh --uninstall ends that"
-    done
+    ! is_installed "$name" ||
+        say "$name: is installed and kept running by the system; ./scripts/start-ai-services.sh --restart starts it anew, --uninstall ends that"
 done

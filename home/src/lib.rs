@@ -1,5 +1,6 @@
 //! The machine at home: [`tunnel`] joins it to the VPS, [`services`] has its system keep everything running.
 
 pub mod cli;
+mod commands;
 pub mod services;
 pub mod tunnel;

@@ -7,8 +7,10 @@ use std::{fmt, path::PathBuf};
 
 use anyhow::bail;
 
+mod begin;
 mod cli;
 mod config;
+mod doctor;
 mod env_file;
 mod launch;
 mod launchd;
@@ -18,10 +20,17 @@ mod plan;
 mod systemd;
 mod text;
 
+pub(crate) use begin::lingering;
 pub use cli::{Kind, Verb, Which, run};
 pub use config::Place;
+pub(crate) use launch::shorten_start_log;
+pub(crate) use manager::{home, replace, restart};
 pub use manager::{install, installed, remove, status, uninstall};
 pub use plan::Name;
+pub(crate) use plan::check_reachable;
+
+/// How the name of the file ends to which launchd writes what a service says before it has opened its own.
+pub(crate) const START_LOG: &str = ".launchd.log";
 
 /// One program that is kept running.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +89,12 @@ impl fmt::Display for Manager {
 }
 
 impl Service {
+    /// Where its words are under launchd: what it said before it had opened its own log, and that.
+    fn logs(&self) -> [PathBuf; 2] {
+        let own = self.log.display().to_string().replace(START_LOG, ".log");
+        [self.log.clone(), own.into()]
+    }
+
     /// All of its variables.
     ///
     /// # Errors

@@ -8,32 +8,23 @@ use self::{
     config::Folders, new_key::NewKeyArgs, place::Place, prove::ProveArgs, setup::SetupArgs,
     supervise::RunArgs, uninstall::UninstallArgs,
 };
-use crate::services::{Manager, Service};
 
 mod apply;
 pub mod config;
-mod control;
+pub(crate) mod control;
 mod guide;
 mod hostkey;
 mod log;
 mod new_key;
-mod place;
+pub(crate) mod place;
 pub mod policy;
 mod process;
 mod prove;
-mod service;
+pub(crate) mod service;
 pub mod settings;
 mod setup;
 mod supervise;
 mod uninstall;
-
-/// How the system runs it.
-///
-/// # Errors
-/// A path cannot stand in an ssh configuration.
-pub fn as_service(folders: &Folders, manager: &Manager) -> anyhow::Result<Service> {
-    service::service(&Place::new(folders)?, manager)
-}
 
 /// What can be done with it; without a verb, it is set up by questions and answers.
 #[derive(Debug, clap::Args)]
@@ -51,6 +42,8 @@ pub enum Verb {
     Up(Folders),
     /// Stop it
     Down(Folders),
+    /// Start it anew, whether it runs in the background or launchd or systemd keeps it up, and prove the lock
+    Restart(Folders),
     /// Show whether it is connected; exit code 1 if not
     Status(Folders),
     /// Keep the tunnel up in the foreground, for launchd or systemd
@@ -74,6 +67,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Verb::Setup(args) => setup::setup(&args).await,
         Verb::Up(folders) => control::up(&Place::new(&folders)?).await,
         Verb::Down(folders) => control::down(&Place::new(&folders)?).await,
+        Verb::Restart(folders) => control::restart(&Place::new(&folders)?).await,
         Verb::Status(folders) => control::status(&Place::new(&folders)?),
         Verb::Run(args) => supervise::run(&args).await,
         Verb::Prove(args) => prove::prove(&args).await,

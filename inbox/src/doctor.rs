@@ -16,16 +16,19 @@ use url::Url;
 
 /// How long damage is looked for.
 const LOOK: Duration = Duration::from_secs(5);
-const RESTART: &str = "./scripts/stop-ai-services.sh && ./scripts/start-ai-services.sh";
+const RESTART: &str =
+    "./scripts/start-ai-services.sh --restart (of an installed release: ai-relay-home services restart)";
 const REMEDIES: Remedies = Remedies {
-    start: "./scripts/start-ai-services.sh",
+    start: "./scripts/start-ai-services.sh; where launchd or systemd should keep it running: with --restart",
     frozen: RESTART,
     stranger: "`lsof -nP -iTCP -sTCP:LISTEN` shows who has the port; stop it, or set another one",
     mixed_up: "PORT is another service's here; set it to this one's",
-    key: "the service runs with another RELAY_SIGNING_KEY than is set here: ./scripts/stop-ai-services.sh && ./scripts/start-ai-services.sh",
-    upgrade: "./scripts/stop-ai-services.sh && ./scripts/start-ai-services.sh: a running program keeps the version that it was started as",
+    key: "the service runs with another RELAY_SIGNING_KEY than is set here: ./scripts/start-ai-services.sh --restart (of an \
+          installed release: ai-relay-home services restart)",
+    // a running program keeps the version that it was started as
+    upgrade: RESTART,
 };
-const LOAD: &str = "load the settings first: `set -a; . ./.env; set +a`; the relay's .env on the VPS has the same RELAY_SIGNING_KEY";
+const LOAD: &str = "look with the service's own settings: ./scripts/doctor.sh, or `ai-relay-home services doctor`; the relay's .env on the VPS has the same RELAY_SIGNING_KEY";
 
 /// What the doctor finds out with its own shell's login and settings, which may be others.
 const AS_SEEN: [(&str, &str); 2] =

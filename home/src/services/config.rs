@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::{env_file, text};
+use crate::tunnel::{self, config::Folders};
 
 /// Ports of the endpoints, as the tunnel forwards them.
 const CLAUDE_ENDPOINT_PORT: u16 = 5050;
@@ -72,9 +73,7 @@ impl Place {
     /// # Errors
     /// The file is missing, readable by others or malformed, or a setting is.
     pub(super) fn settings(&self) -> anyhow::Result<Settings> {
-        let here = std::env::current_dir().context("the present folder cannot be found")?;
-        let root = here.join(self.root.as_deref().unwrap_or(Path::new("")));
-        let env_file = root.join(given_path(self.env_file.as_deref()).unwrap_or(Path::new(".env")));
+        let (root, env_file) = (self.root()?, self.env_file()?);
         let file = env_file::read(&env_file)?;
         let program = std::env::current_exe().context("this program's own path cannot be found")?;
         let mut found = Found { root: &root, file: &file, given: Vec::new() };
@@ -102,6 +101,27 @@ impl Place {
             tunnel_dir,
             file,
         })
+    }
+
+    fn root(&self) -> anyhow::Result<PathBuf> {
+        let here = std::env::current_dir().context("the present folder cannot be found")?;
+        Ok(here.join(self.root.as_deref().unwrap_or(Path::new(""))))
+    }
+
+    /// The file with the settings, whether it is there or not.
+    pub(super) fn env_file(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.root()?.join(given_path(self.env_file.as_deref()).unwrap_or(Path::new(".env"))))
+    }
+}
+
+impl Settings {
+    /// The tunnel's files.
+    ///
+    /// # Errors
+    /// Their path cannot stand in an ssh configuration.
+    pub(super) fn tunnel(&self) -> anyhow::Result<tunnel::place::Place> {
+        let (data_root, tunnel_dir) = (self.data_root.clone(), Some(self.tunnel_dir.clone()));
+        tunnel::place::Place::new(&Folders { data_root, tunnel_dir })
     }
 }
 

@@ -10,6 +10,17 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use crate::{commands, tunnel::place::write_private};
+
+/// What there is to set, with its defaults.
+const EXAMPLE: &str = include_str!("../../../.env.example");
+/// Settings that stand there empty and that the services need, with what their values begin with.
+const SECRETS: [(&str, &str); 4] = [
+    ("GITHUB_WEBHOOK_SECRET", ""),
+    ("RELAY_SIGNING_KEY", "whsec_"),
+    ("RELAY_ADMIN_TOKEN", ""),
+    ("MEMORY_TOKEN", ""),
+];
 /// Nobody writes more settings than this by hand.
 const LARGEST: u64 = 1024 * 1024;
 
@@ -21,7 +32,9 @@ pub(super) fn read(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let shown = path.display();
     let file = File::open(path).with_context(|| {
         format!(
-            "cannot read the settings {shown}; ./scripts/start-ai-services.sh makes .env with fresh secrets"
+            "cannot read the settings {shown}; `{}` makes them with fresh secrets; where they are already, run this in that \
+             folder",
+            commands::services("install")
         )
     })?;
     let about = file.metadata().with_context(|| format!("cannot read {shown}"))?;
@@ -34,6 +47,34 @@ pub(super) fn read(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
         bail!("{shown} has more than a MiB; is it the file with the settings?");
     }
     parse(&text).with_context(|| format!("{shown} cannot be used"))
+}
+
+/// Makes the file with fresh secrets, as `make_env` in `scripts/lib.sh`, unless it is there; whether it was made.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn make(path: &Path) -> anyhow::Result<bool> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Ok(false);
+    }
+    let mut text = String::new();
+    for line in EXAMPLE.lines() {
+        text.push_str(line);
+        let empty = line.strip_suffix('=');
+        if let Some((_, prefix)) = SECRETS.iter().find(|(name, _)| Some(*name) == empty) {
+            text.push_str(prefix);
+            text.push_str(&random_hex()?);
+        }
+        text.push('\n');
+    }
+    write_private(path, &text)?;
+    Ok(true)
+}
+
+fn random_hex() -> anyhow::Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Whoever can read it has every secret, and whoever can write it chooses what runs.
@@ -121,6 +162,29 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_file_is_made_with_secrets_of_its_own_as_the_scripts_make_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [ours, other, scripts] = ["a", "b", "c"].map(|name| folder.path().join(name));
+        assert!(make(&ours).unwrap() && make(&other).unwrap());
+        assert!(!make(&ours).unwrap(), "what is there stays");
+        let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lib.sh");
+        let made = std::process::Command::new("bash")
+            .args(["-c", ". \"$0\"; make_env \"$1\""])
+            .args([&lib, &scripts])
+            .status();
+        assert!(made.unwrap().success());
+        let [ours, other, scripts] = [ours, other, scripts].map(|path| read(&path).unwrap());
+        let shape = |settings: &BTreeMap<String, String>| {
+            let shown = |value: &String| (value.starts_with("whsec_"), value.len());
+            settings.iter().map(|(name, value)| (name.clone(), shown(value))).collect::<Vec<_>>()
+        };
+        assert_eq!(shape(&ours), shape(&scripts));
+        for (name, _) in SECRETS {
+            assert!(ours[name].len() >= 64 && ours[name] != other[name], "{name}");
+        }
+    }
+
+    #[test]
     fn no_error_quotes_a_line() {
         for text in ["A=1\nTOKEN s3cret=x", "A=1\nB=s3cret\0"] {
             let (_folder, path) = file(text, 0o600);
@@ -128,7 +192,7 @@ mod tests {
             assert!(error.contains("line 2") && !error.contains("s3cret"), "{error}");
         }
         let error = format!("{:#}", read(Path::new("/nowhere/.env")).unwrap_err());
-        assert!(error.contains("start-ai-services.sh makes"), "{error}");
+        assert!(error.contains("install` makes them with fresh secrets"), "{error}");
         let (_folder, path) = file(&"A=1\n".repeat(300_000), 0o600);
         assert!(read(&path).unwrap_err().to_string().contains("more than a MiB"));
     }

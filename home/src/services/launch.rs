@@ -1,4 +1,4 @@
-//! What the service manager starts: reads the settings, and becomes the service.
+//! What the service manager starts: reads the settings, and becomes the service, or another verb of its program.
 
 use std::{
     fs::File,
@@ -14,21 +14,21 @@ use super::{config::Settings, plan::Name};
 /// launchd lets the file of our standard error grow without end.
 const LARGEST_START_LOG: u64 = 1024 * 1024;
 
-/// Becomes the service: the process stays the one that the manager watches.
+/// Becomes the service, or what `words` ask of its program: the process stays the one that the manager watches.
 ///
 /// # Errors
 /// It cannot be run; otherwise this never returns.
-pub(super) fn run(name: Name, settings: &Settings) -> anyhow::Result<()> {
+pub(super) fn run(name: Name, words: &[String], settings: &Settings) -> anyhow::Result<()> {
     if name == Name::Tunnel {
         bail!("the tunnel needs no settings file; run: ai-relay-home tunnel run");
     }
-    if let Ok(start_log) = io::stderr().as_fd().try_clone_to_owned() {
-        // A log that cannot be shortened is no reason not to serve.
-        let _ = shorten(&File::from(start_log));
-    }
+    shorten_start_log();
     let mut command = command(name, settings);
     let program = settings.programs.join(name.program());
-    let error = command.arg("serve").exec();
+    if words.is_empty() {
+        command.arg("serve");
+    }
+    let error = command.args(words).exec();
     Err(error).with_context(|| format!("cannot run {}", program.display()))
 }
 
@@ -51,6 +51,14 @@ pub(super) fn command(name: Name, settings: &Settings) -> Command {
         command.env("MEMORY_URL", format!("http://127.0.0.1:{}", settings.ollama_endpoint_port));
     }
     command
+}
+
+/// Empties the file that launchd makes of our standard error, if it has become long.
+pub(crate) fn shorten_start_log() {
+    if let Ok(start_log) = io::stderr().as_fd().try_clone_to_owned() {
+        // A log that cannot be shortened is no reason not to serve.
+        let _ = shorten(&File::from(start_log));
+    }
 }
 
 /// Empties a file that is written to by appending; anything else is left alone. What fails again says so again.

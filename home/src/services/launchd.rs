@@ -55,6 +55,11 @@ impl Domain {
         [words(&["enable", &self.service(name)]), words(&["bootstrap", &self.name(), file])]
     }
 
+    /// Those that start one anew that is loaded.
+    pub(super) fn restart(&self, name: &str) -> Vec<String> {
+        words(&["kickstart", "-k", &self.service(name)])
+    }
+
     /// Those that ask how it is; they fail for one that is not loaded.
     pub(super) fn ask(&self, name: &str) -> Vec<String> {
         words(&["print", &self.service(name)])

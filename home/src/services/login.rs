@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{Manager, config::Settings, plan};
+use crate::commands;
 
 const PROBE_DEADLINE: Duration = Duration::from_secs(20);
 const TOKEN: &str = "CLAUDE_CODE_OAUTH_TOKEN";
@@ -119,11 +120,11 @@ pub(super) fn advice(login: &Login, manager: &Manager) -> String {
             );
         }
     };
-    let daemon = if matches!(manager, Manager::LaunchDaemon { .. }) { " --daemon" } else { "" };
     format!(
         "{found}. A token works everywhere:\n      \
          claude setup-token    # prints one; put it into the settings as {TOKEN}=...\n      \
-         ./scripts/start-ai-services.sh --install{daemon}    # starts the services with it"
+         {}    # starts the services with it",
+        commands::services("restart")
     )
 }
 
@@ -227,6 +228,7 @@ mod tests {
                 told.push_str(&format!("{}\n", advice(login, &manager)));
             }
         }
-        insta::assert_snapshot!(told);
+        let called = commands::services("");
+        insta::assert_snapshot!(told.replace(&called, "ai-relay-home services "));
     }
 }

@@ -10,7 +10,8 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{Manager, Service, Status, launchd, launchd::Domain, systemd};
+use super::{Manager, START_LOG, Service, Status, launchd, launchd::Domain, systemd};
+use crate::commands;
 
 /// A service has 20 s to end, and launchd forgets it a moment later.
 const END_DEADLINE: Duration = Duration::from_secs(30);
@@ -28,9 +29,19 @@ impl Manager {
         } else {
             bail!(
                 "this machine runs neither launchd nor systemd, so nothing can be installed; \
-                 `./scripts/start-ai-services.sh` starts the services without, until the next restart"
+                 ./scripts/start-ai-services.sh of the sources starts the endpoints without, until the next restart, and \
+                 `{}` the tunnel",
+                commands::tunnel("up")
             )
         }
+    }
+
+    /// The one that is asked for.
+    ///
+    /// # Errors
+    /// As [`detect`](Self::detect) and [`daemon`](Self::daemon).
+    pub(crate) fn choose(daemon: bool) -> anyhow::Result<Self> {
+        if daemon { Self::daemon() } else { Self::detect() }
     }
 
     /// launchd's daemons, with services under the account that asks.
@@ -51,12 +62,26 @@ impl Manager {
     }
 
     /// Those of the same machine that could hold a service of the same name.
-    pub(super) fn others(&self) -> Vec<Self> {
+    fn others(&self) -> Vec<Self> {
         match self {
             Self::LaunchAgent => vec![Self::LaunchDaemon { user: String::new() }],
             Self::LaunchDaemon { .. } => vec![Self::LaunchAgent],
             Self::SystemdUser => vec![],
         }
+    }
+
+    /// It and the others.
+    fn all(&self) -> Vec<Self> {
+        [self.clone()].into_iter().chain(self.others()).collect()
+    }
+
+    /// Whether it or another of this machine runs a service, as `status` has it.
+    pub(super) fn any_runs(
+        &self,
+        name: &str,
+        status: impl Fn(&Self, &str) -> anyhow::Result<Status>,
+    ) -> bool {
+        self.all().iter().any(|manager| status(manager, name).is_ok_and(|status| status.pid.is_some()))
     }
 
     /// The file that describes a service to it.
@@ -88,12 +113,12 @@ impl Manager {
         match self {
             Self::SystemdUser => format!("journalctl --user -u {}", service.name),
             // the program's own, and beside it launchd's
-            _ => format!("tail {}", service.log.display().to_string().replace(".launchd.log", "*.log")),
+            _ => format!("tail {}", service.log.display().to_string().replace(START_LOG, "*.log")),
         }
     }
 
     /// What a service said before it ended, as far as it can be found.
-    pub(super) fn last_words(&self, service: &Service) -> String {
+    pub(crate) fn last_words(&self, service: &Service) -> String {
         let mut command = match self {
             Self::SystemdUser => Command::new("journalctl"),
             _ => Command::new("tail"),
@@ -102,7 +127,8 @@ impl Manager {
             Self::SystemdUser => {
                 command.args(["--user", "--quiet", "-o", "cat", "-n", "5", "-u"]).arg(&service.name)
             }
-            _ => command.args(["-n", "5"]).arg(&service.log),
+            // What it says once its log is open is in that, and what keeps it from there in launchd's.
+            _ => command.args(["-n", "5"]).args(service.logs().iter().filter(|log| log.exists())),
         };
         match run(&mut command) {
             Ok(words) if !words.trim().is_empty() => format!("Its last words:\n{}\n", words.trim_end()),
@@ -158,6 +184,35 @@ pub fn install(manager: &Manager, service: &Service) -> anyhow::Result<PathBuf> 
     Ok(file)
 }
 
+/// The same for a service that another manager of this machine may hold: that is taken from it first.
+///
+/// # Errors
+/// As [`install`] and [`uninstall`].
+pub(crate) fn replace(manager: &Manager, service: &Service) -> anyhow::Result<PathBuf> {
+    for other in manager.others() {
+        uninstall(&other, &service.name)?;
+    }
+    install(manager, service)
+}
+
+/// Starts an installed service anew.
+///
+/// # Errors
+/// The manager refuses.
+pub(crate) fn restart(manager: &Manager, name: &str) -> anyhow::Result<()> {
+    if matches!(manager, Manager::SystemdUser) {
+        return run(&mut systemctl(&systemd::restart(name))).map(drop);
+    }
+    let domain = manager.domain();
+    if asked(domain.ask(name))?.is_some() {
+        return run(manager.command("launchctl").args(domain.restart(name))).map(drop);
+    }
+    for step in domain.begin(name, super::text::path(&manager.file(name)?)?) {
+        run(manager.command("launchctl").args(step))?;
+    }
+    Ok(())
+}
+
 /// Stops a service and removes its file; whether there was anything.
 ///
 /// # Errors
@@ -184,8 +239,7 @@ pub fn uninstall(manager: &Manager, name: &str) -> anyhow::Result<bool> {
 
 /// Who of this machine keeps a service running.
 pub fn installed(name: &str) -> Option<Manager> {
-    let detected = Manager::detect().ok()?;
-    let all = [detected.clone()].into_iter().chain(detected.others());
+    let all = Manager::detect().ok()?.all();
     all.into_iter().find(|manager| manager.file(name).is_ok_and(|file| file.exists()))
 }
 
@@ -194,10 +248,9 @@ pub fn installed(name: &str) -> Option<Manager> {
 /// # Errors
 /// As [`uninstall`].
 pub fn remove(name: &str) -> anyhow::Result<bool> {
-    let detected = Manager::detect()?;
     let mut removed = false;
-    for manager in [detected.clone()].iter().chain(&detected.others()) {
-        removed |= uninstall(manager, name)?;
+    for manager in Manager::detect()?.all() {
+        removed |= uninstall(&manager, name)?;
     }
     Ok(removed)
 }
@@ -292,7 +345,7 @@ fn hint(said: &str) -> &'static str {
     }
 }
 
-fn home() -> anyhow::Result<PathBuf> {
+pub(crate) fn home() -> anyhow::Result<PathBuf> {
     std::env::home_dir()
         .filter(|home| home.is_absolute())
         .context("this account has no home folder; set HOME")

@@ -1,12 +1,17 @@
 //! Which services there are on this machine, and how each is run.
 
-use std::{ffi::OsStr, fs, io, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
-use super::{Manager, Service, config::Settings, text};
-use crate::tunnel::{self, config::Folders};
+use super::{Manager, START_LOG, Service, config::Settings, text};
+use crate::{commands, tunnel};
 
 /// Where programs are on every machine.
 const STANDARD_PATH: [&str; 5] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"];
@@ -75,16 +80,14 @@ fn tunnel_is_set_up(settings: &Settings) -> bool {
 pub(super) fn service(name: Name, manager: &Manager, settings: &Settings) -> anyhow::Result<Service> {
     let program = settings.programs.join("ai-relay-home");
     if name == Name::Tunnel {
-        let folders =
-            Folders { data_root: settings.data_root.clone(), tunnel_dir: Some(settings.tunnel_dir.clone()) };
-        return Ok(Service { program, ..tunnel::as_service(&folders, manager)? });
+        return Ok(Service { program, ..tunnel::service::service(&settings.tunnel()?, manager)? });
     }
     let mut environment = surroundings(manager, settings)?;
     let mut log = settings.home.join(format!("Library/Logs/ai-relay/{}.log", name.program()));
     if !matches!(manager, Manager::SystemdUser) {
         // launchd bounds no file: each service has its own log, and launchd's gets what is said before that is open.
         environment.push(("LOG_FILE".to_owned(), text::path(&log)?.to_owned()));
-        log = log.with_extension("launchd.log");
+        log = log.with_extension(START_LOG.trim_start_matches('.'));
     }
     Ok(Service {
         name: name.label(),
@@ -155,43 +158,55 @@ pub(super) fn check(
     settings: &Settings,
     is_running: bool,
 ) -> anyhow::Result<()> {
-    if !matches!(manager, Manager::SystemdUser) {
-        check_reachable(settings)?;
-    }
+    let Settings { root, env_file, programs, data_root, tunnel_dir, .. } = settings;
+    check_reachable(manager, &settings.home, &[root, env_file, programs, data_root, tunnel_dir])?;
     if name == Name::Tunnel {
         if !tunnel_is_set_up(settings) {
-            bail!("the tunnel is not set up; run: ./scripts/setup-tunnel.sh setup --host VPS --user USER");
+            bail!(
+                "the tunnel is not set up; run: {}",
+                commands::tunnel("setup --host VPS --user USER --install")
+            );
         }
         return Ok(());
     }
-    let program = settings.programs.join(name.program());
+    let program = programs.join(name.program());
     if !program.is_file() {
-        bail!("{} is missing; run: cargo build --release --locked -p {}", program.display(), name.program());
+        bail!(
+            "{} is missing; install.sh of a release puts it there, and of the sources it is built by: \
+             cargo build --release --locked -p {}",
+            program.display(),
+            name.program()
+        );
     }
     let Some((variable, port)) = name.port(settings) else { return Ok(()) };
     if !is_running && is_taken(port) {
         bail!(
             "port {port}, for the {}, is taken; if ./scripts/start-ai-services.sh started it, run ./scripts/stop-ai-services.sh \
-             first, else stop that program or set {variable} to a free port",
-            name.program()
+             first, else stop that program or set {variable} in {} to a free port",
+            name.program(),
+            env_file.display()
         );
     }
     Ok(())
 }
 
 /// macOS keeps what launchd starts out of some folders, with "Operation not permitted" as its only word.
-fn check_reachable(settings: &Settings) -> anyhow::Result<()> {
+///
+/// # Errors
+/// One of `paths` is in such a folder.
+pub(crate) fn check_reachable(manager: &Manager, home: &Path, paths: &[&PathBuf]) -> anyhow::Result<()> {
+    if *manager == Manager::SystemdUser {
+        return Ok(());
+    }
     for private in ["Desktop", "Documents", "Downloads", "Library/Mobile Documents"] {
-        let private = settings.home.join(private);
-        for path in [&settings.root, &settings.programs, &settings.env_file, &settings.data_root] {
-            if path.starts_with(&private) {
-                bail!(
-                    "macOS does not let launchd's services into {}, where {} is; move the project, for example to {}",
-                    private.display(),
-                    path.display(),
-                    settings.home.join("ai-relay").display()
-                );
-            }
+        let private = home.join(private);
+        if let Some(path) = paths.iter().find(|path| path.starts_with(&private)) {
+            bail!(
+                "macOS does not let launchd's services into {}, where {} is; move the project, for example to {}",
+                private.display(),
+                path.display(),
+                home.join("ai-relay").display()
+            );
         }
     }
     Ok(())

@@ -20,7 +20,12 @@ pub(super) fn unit_name(name: &str) -> String {
 /// The arguments of `systemctl` that make a written unit run, now and from every start on.
 pub(super) fn begin(name: &str) -> [Vec<String>; 3] {
     let unit = unit_name(name);
-    [words(&["daemon-reload"]), words(&["enable", &unit]), words(&["restart", &unit])]
+    [words(&["daemon-reload"]), words(&["enable", &unit]), restart(name)]
+}
+
+/// Those that start one anew, also one that does not run.
+pub(super) fn restart(name: &str) -> Vec<String> {
+    words(&["restart", &unit_name(name)])
 }
 
 /// Those that end it; the unit's file is removed between the two.

@@ -1,6 +1,6 @@
 //! The generated files: as they are, and as those read them who will.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use proptest::prelude::*;
 
@@ -126,7 +126,7 @@ fn systemd_has_nothing_to_say_against_its_units() {
     let folder = tempfile::tempdir().unwrap();
     let odd = folder.path().join("a folder & 100% of $HOME <odd> ; ü");
     fs::create_dir_all(odd.join("ai-relay/target/release")).unwrap();
-    std::os::unix::fs::symlink("/bin/true", odd.join("ai-relay/target/release/ai-relay-home")).unwrap();
+    program(&odd.join("ai-relay/target/release/ai-relay-home"));
     for name in Name::ALL {
         let settings = settings(odd.to_str().unwrap());
         let service = plan::service(name, &Manager::SystemdUser, &settings).unwrap();
@@ -137,6 +137,12 @@ fn systemd_has_nothing_to_say_against_its_units() {
     // so that silence means something
     let file = folder.path().join("wrong.service");
     assert!(verify(&file, "[Service]\nExecStart=/bin/true\nRestrat=always\n").contains("Restrat"));
+}
+
+/// A program that does nothing; what a system has of those is not everywhere at the same place.
+fn program(path: &Path) {
+    fs::write(path, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
 fn verify(file: &Path, unit: &str) -> String {
@@ -178,7 +184,7 @@ fn a_service_finds_the_claude_cli_and_no_folder_of_others() {
     let bin = |name: &str| folder.path().join(name);
     for (place, program) in [("cli", "claude"), ("node", "node"), ("others", "tool")] {
         fs::create_dir(bin(place)).unwrap();
-        std::os::unix::fs::symlink("/bin/true", bin(place).join(program)).unwrap();
+        self::program(&bin(place).join(program));
     }
     let mut settings = settings("/home/me");
     settings.path = std::env::join_paths(["others", "cli", "node"].map(bin)).unwrap();
@@ -200,9 +206,10 @@ fn what_could_not_start_is_refused_before_anything_changes() {
     };
     let settings_there = settings("/Users/me");
     let (agent, systemd) = (Manager::LaunchAgent, Manager::SystemdUser);
-    assert!(refused(Name::Tunnel, &agent, &settings_there, false).contains("setup-tunnel.sh setup"));
+    assert!(refused(Name::Tunnel, &agent, &settings_there, false).contains(" tunnel setup --host VPS"));
     let missing = refused(Name::ClaudeEndpoint, &agent, &settings_there, false);
-    assert!(missing.ends_with("run: cargo build --release --locked -p claude-endpoint"), "{missing}");
+    assert!(missing.contains("install.sh of a release"), "{missing}");
+    assert!(missing.ends_with("cargo build --release --locked -p claude-endpoint"), "{missing}");
 
     let folder = tempfile::tempdir().unwrap();
     let mut settings = settings(folder.path().to_str().unwrap());
@@ -217,6 +224,27 @@ fn what_could_not_start_is_refused_before_anything_changes() {
     let said = refused(Name::ClaudeEndpoint, &agent, &settings, true);
     assert!(said.contains("does not let launchd's services into"), "{said}");
     assert_eq!(refused(Name::ClaudeEndpoint, &systemd, &settings, true), "");
+    settings.data_root = folder.path().join("data");
+    settings.tunnel_dir = folder.path().join("Desktop/tunnel");
+    let said = refused(Name::Tunnel, &agent, &settings, true);
+    assert!(said.contains("Desktop/tunnel is"), "{said}");
+}
+
+/// Agent and daemon take a service from each other: what one of them runs has the port by right.
+#[test]
+fn a_service_that_another_manager_runs_is_known_to_run() {
+    let runs_it = |who: Manager| {
+        move |manager: &Manager, _: &str| {
+            let pid = (std::mem::discriminant(manager) == std::mem::discriminant(&who)).then_some(7);
+            Ok(Status { installed: pid.is_some(), pid, says: String::new() })
+        }
+    };
+    let (agent, daemon) = (Manager::LaunchAgent, Manager::LaunchDaemon { user: "me".to_owned() });
+    for asked in [&agent, &daemon] {
+        assert!(asked.any_runs("x", runs_it(agent.clone())) && asked.any_runs("x", runs_it(daemon.clone())));
+        assert!(!asked.any_runs("x", runs_it(Manager::SystemdUser)));
+        assert!(!asked.any_runs("x", |_, _| anyhow::bail!("nobody can be asked")));
+    }
 }
 
 #[test]
@@ -241,6 +269,17 @@ fn logs_are_found() {
         .collect();
     let of_launchd = "tail /Users/me/Library/Logs/ai-relay/claude-endpoint*.log";
     assert_eq!(commands, [of_launchd, of_launchd, "journalctl --user -u ai-relay-claude-endpoint"]);
+
+    let home = tempfile::tempdir().unwrap();
+    let settings = settings(home.path().to_str().unwrap());
+    let service = plan::service(Name::Tunnel, &Manager::LaunchAgent, &settings).unwrap();
+    assert_eq!(Manager::LaunchAgent.last_words(&service), "");
+    fs::create_dir_all(service.log.parent().unwrap()).unwrap();
+    fs::write(service.log.with_file_name("tunnel.log"), "the VPS does not answer\n").unwrap();
+    assert!(Manager::LaunchAgent.last_words(&service).contains("the VPS does not answer"));
+    fs::write(&service.log, "error: no start\n").unwrap();
+    let both = Manager::LaunchAgent.last_words(&service);
+    assert!(both.contains("the VPS does not answer") && both.contains("error: no start"), "{both}");
 }
 
 #[test]
@@ -252,6 +291,7 @@ fn managers_are_told_this() {
     told.extend(
         launchd::Domain::System.begin("ai-relay-tunnel", "/Library/LaunchDaemons/ai-relay-tunnel.plist"),
     );
+    told.push(desktop.restart("ai-relay-tunnel"));
     told.extend(systemd::begin("ai-relay-tunnel"));
     told.extend(systemd::end("ai-relay-tunnel"));
     let lines: Vec<String> = told.iter().map(|words| words.join(" ")).collect();

@@ -12,9 +12,7 @@ use super::{
     settings::Settings,
     setup::{SetupArgs, setup},
 };
-use crate::services::Manager;
-
-const SCRIPT: &str = "./scripts/setup-tunnel.sh";
+use crate::{commands, services::Manager};
 
 /// `setup` and its flags, as a command line of its own.
 #[derive(Debug, Parser)]
@@ -37,15 +35,18 @@ struct Here {
 pub(super) async fn guide() -> anyhow::Result<()> {
     if !std::io::stdin().is_terminal() {
         bail!(
-            "nobody is here to be asked. Run: {SCRIPT} setup --host VPS --user ai-tunnel --host-key-fingerprint SHA256:... --apply root@VPS --yes\n\
-             Without --apply it prints what to do on the VPS; {SCRIPT} --help has every verb"
+            "nobody is here to be asked. Run: {}\n\
+             Without --apply it prints what to do on the VPS; --help has every verb",
+            commands::tunnel(
+                "setup --host VPS --user ai-tunnel --host-key-fingerprint SHA256:... --apply root@VPS --yes"
+            )
         );
     }
     println!("This joins the machine to your VPS; Ctrl-C ends it, and a second run goes on.\n");
-    let place = Place::new(&Here::try_parse_from([SCRIPT])?.folders)?;
+    let place = Place::new(&Here::try_parse_from(["tunnel"])?.folders)?;
     let known = Settings::load(&place.folder).ok();
     let words = words(known.as_ref(), Manager::detect().is_ok(), &mut ask)?;
-    println!("\nThe same without these questions: {SCRIPT} {}\n", words.join(" "));
+    println!("\nThe same without these questions: {}\n", commands::tunnel(&words.join(" ")));
     setup(&Setup::try_parse_from(words)?.args).await
 }
 

@@ -12,8 +12,7 @@ use super::{
     settings::Settings,
     setup::{make_key, proven},
 };
-
-const AGAIN: &str = "./scripts/setup-tunnel.sh new-key";
+use crate::commands;
 
 /// Whose key is replaced.
 #[derive(Debug, Clone, clap::Args)]
@@ -50,7 +49,7 @@ pub(super) async fn new_key(args: &NewKeyArgs) -> anyhow::Result<()> {
     } else {
         apply::carry_out(apply, Action::Apply, &settings, &new)?;
     }
-    if !proven(next, by_hand, AGAIN).await? {
+    if !proven(next, by_hand, &commands::tunnel("new-key")).await? {
         return Ok(());
     }
     if !by_hand {

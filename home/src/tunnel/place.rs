@@ -12,7 +12,7 @@ use super::config::Folders;
 
 /// The tunnel's folder, and those in which the scripts keep pids and logs.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Key, pinned host key and ssh configuration.
     pub(super) folder: PathBuf,
     /// Pids and what else is true only while the tunnel runs.
@@ -27,7 +27,7 @@ impl Place {
     ///
     /// # Errors
     /// The path cannot stand in an ssh configuration.
-    pub(super) fn new(folders: &Folders) -> anyhow::Result<Self> {
+    pub(crate) fn new(folders: &Folders) -> anyhow::Result<Self> {
         let data_root = std::path::absolute(&folders.data_root)?;
         // An empty variable is how people switch a setting off in a file of settings.
         let given = folders.tunnel_dir.as_ref().filter(|path| !path.as_os_str().is_empty());
@@ -172,7 +172,7 @@ fn private(path: &Path, forbidden: u32, mend: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// It cannot be written.
-pub(super) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let new = path.with_extension("new");
     let write = || -> io::Result<()> {
         let _ = fs::remove_file(&new);

@@ -80,17 +80,25 @@ pub(super) fn signal(pid: u32, signal: Signal) {
 /// When a process began, in the system's own words; nothing for one that has ended.
 fn began(pid: u32) -> Option<String> {
     if !Path::new("/proc/self").exists() {
-        let asked =
-            Command::new("ps").args(["-p", &pid.to_string(), "-o", "lstart="]).env("LC_ALL", "C").output();
-        let answer = String::from_utf8(asked.ok()?.stdout).ok()?;
-        // As `$(…)` of a shell has it.
-        return Some(answer.trim_end_matches('\n').to_owned()).filter(|began| !began.is_empty());
+        return began_by_ps(pid);
     }
     // proc(5): after the name in parentheses, the state is the 1st field and the start time the 20th.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;
     (state != "Z").then(|| fields.nth(18).map(str::to_owned))?
+}
+
+/// The same where there is no /proc: ps tells the time in the language and the zone of whoever asks.
+fn began_by_ps(pid: u32) -> Option<String> {
+    let mut ps = Command::new("ps");
+    ps.args(["-p", &pid.to_string(), "-o", "stat=", "-o", "lstart="]).env("LC_ALL", "C").env("TZ", "UTC");
+    let answer = String::from_utf8(ps.output().ok()?.stdout).ok()?;
+    let mut words = answer.split_whitespace();
+    // A process that nobody has taken leave of is still listed.
+    let is_alive = words.next().is_some_and(|state| !state.starts_with('Z'));
+    let began: Vec<&str> = words.collect();
+    (is_alive && !began.is_empty()).then(|| began.join(" "))
 }
 
 #[cfg(test)]
@@ -122,5 +130,37 @@ mod tests {
         assert_eq!(Recorded(&file).pid(), None);
         fs::write(&file, "0\n\n").unwrap();
         assert_eq!(Recorded(&file).pid(), None);
+    }
+
+    /// What `scripts/lib.sh` says, in a time zone far away.
+    fn by_the_scripts(pid: u32) -> Option<String> {
+        let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lib.sh");
+        let said = Command::new("bash")
+            .args(["-c", ". \"$0\"; began_by_ps \"$1\""])
+            .arg(lib)
+            .arg(pid.to_string())
+            .env("TZ", "Asia/Tokyo")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(said.stdout).unwrap();
+        said.status.success().then(|| text.trim_end().to_owned())
+    }
+
+    #[test]
+    fn ps_tells_when_a_process_began_whoever_asks_and_knows_one_that_has_ended() {
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let began = began_by_ps(child.id()).unwrap();
+        assert_eq!(began.split(' ').count(), 5, "{began}");
+        assert_eq!(by_the_scripts(child.id()), Some(began));
+        child.kill().unwrap();
+        // Its end, without taking leave of it: a zombie.
+        let pid = rustix::process::WaitId::Pid(Pid::from_raw(child.id() as i32).unwrap());
+        let watch = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        rustix::process::waitid(pid, watch).unwrap();
+        assert_eq!(
+            (began_by_ps(child.id()), by_the_scripts(child.id()), super::began(child.id())),
+            (None, None, None)
+        );
+        child.wait().unwrap();
     }
 }

@@ -1,24 +1,62 @@
 //! The tunnel as a service of the system.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 
-use super::place::Place;
-use crate::services::{self, Manager, Name, Service};
+use super::{
+    control,
+    place::{self, Place},
+};
+use crate::services::{self, Manager, Name, START_LOG, Service};
 
-/// Has the system keep the tunnel up.
+/// Who is to keep the tunnel up, if it can.
 ///
 /// # Errors
-/// The system has no manager that is known, or it refuses.
-pub(super) fn install(place: &Place) -> anyhow::Result<()> {
-    let manager = Manager::detect()?;
-    let path = services::install(&manager, &service(place, &manager)?)?;
-    println!("service: {manager} keeps the tunnel up, by {}", path.display());
+/// The system has no manager that is known, or that one cannot get at the tunnel's files.
+pub(super) fn manager(place: &Place, daemon: bool) -> anyhow::Result<Manager> {
+    let manager = Manager::choose(daemon)?;
+    services::check_reachable(&manager, &services::home()?, &[&program()?, &place.data_root, &place.folder])?;
+    Ok(manager)
+}
+
+/// Has the system keep the tunnel up, in place of whatever does that now.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) async fn install(place: &Place, manager: &Manager) -> anyhow::Result<()> {
+    control::stop_beside(place, manager).await?;
+    place::remove(&place.connected())?;
+    let service = service(place, manager)?;
+    let file = services::replace(manager, &service)?;
+    println!("{}: installed as {}", service.name, file.display());
+    println!("    {manager} keeps it up, log: {}", manager.log_command(&service));
     Ok(())
 }
 
+/// Has the system start it anew.
+///
+/// # Errors
+/// The system refuses.
+pub(super) async fn restart(place: &Place, manager: &Manager) -> anyhow::Result<()> {
+    control::stop_beside(place, manager).await?;
+    place::remove(&place.connected())?;
+    services::restart(manager, &name())?;
+    println!("{}: started anew by {manager}", name());
+    Ok(())
+}
+
+fn program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("this program does not know where it is")
+}
+
+/// Its name at the manager.
+pub(super) fn name() -> String {
+    Name::Tunnel.label()
+}
+
 /// What the manager is told.
-pub(super) fn service(place: &Place, manager: &Manager) -> anyhow::Result<Service> {
-    let program = std::env::current_exe().context("this program does not know where it is")?;
+pub(crate) fn service(place: &Place, manager: &Manager) -> anyhow::Result<Service> {
     let text = |path: &std::path::Path| path.display().to_string();
     let mut arguments = vec!["tunnel".to_owned(), "run".to_owned()];
     if *manager != Manager::SystemdUser {
@@ -26,9 +64,9 @@ pub(super) fn service(place: &Place, manager: &Manager) -> anyhow::Result<Servic
         arguments.extend(["--log".to_owned(), text(&place.log())]);
     }
     Ok(Service {
-        name: Name::Tunnel.label(),
+        name: name(),
         about: Name::Tunnel.about().to_owned(),
-        program,
+        program: program()?,
         arguments,
         environment: vec![
             ("PATH".to_owned(), "/usr/bin:/bin:/usr/sbin:/sbin".to_owned()),
@@ -37,7 +75,7 @@ pub(super) fn service(place: &Place, manager: &Manager) -> anyhow::Result<Servic
         ],
         environment_file: None,
         folder: place.data_root.clone(),
-        log: place.log().with_extension("launchd.log"),
+        log: place.log().with_extension(START_LOG.trim_start_matches('.')),
     })
 }
 
@@ -49,10 +87,10 @@ pub(super) fn uninstall() -> anyhow::Result<bool> {
     if Manager::detect().is_err() {
         return Ok(false);
     }
-    services::remove(&Name::Tunnel.label())
+    services::remove(&name())
 }
 
 /// Who keeps it up.
 pub(super) fn installed() -> Option<Manager> {
-    services::installed(&Name::Tunnel.label())
+    services::installed(&name())
 }

@@ -5,6 +5,7 @@ use std::{fmt::Write, path::Path, process::Command};
 use anyhow::{Context, bail};
 
 use super::config::LocalPorts;
+use crate::commands;
 
 /// The name that ssh knows the tunnel by.
 pub const DESTINATION: &str = "ai-relay-vps";
@@ -41,12 +42,13 @@ impl Settings {
     pub fn load(folder: &Path) -> anyhow::Result<Self> {
         let config = folder.join("ssh_config");
         if !config.exists() || !folder.join("known_hosts").exists() {
-            bail!("the tunnel is not set up; run: ./scripts/setup-tunnel.sh setup --host VPS --user USER");
+            bail!("the tunnel is not set up; run: {}", commands::tunnel("setup --host VPS --user USER"));
         }
         let again = || {
             format!(
-                "{} is not as setup wrote it; run `./scripts/setup-tunnel.sh setup` again",
-                config.display()
+                "{} is not as setup wrote it; run `{}` again",
+                config.display(),
+                commands::tunnel("setup")
             )
         };
         let tunnel = Understood::by_ssh(&config, DESTINATION)?;

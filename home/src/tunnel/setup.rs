@@ -15,6 +15,7 @@ use super::{
     service,
     settings::Settings,
 };
+use crate::{commands, services};
 
 /// What is set up.
 #[derive(Debug, Clone, clap::Args)]
@@ -46,6 +47,9 @@ pub struct SetupArgs {
     /// Then have launchd or systemd keep the tunnel up
     #[arg(long, conflicts_with = "foreground")]
     install: bool,
+    /// On a Mac that nobody is logged in to: by launchd's daemons (asks for your password)
+    #[arg(long, requires = "install")]
+    daemon: bool,
     /// Then run the tunnel here, until Ctrl-C
     #[arg(long)]
     foreground: bool,
@@ -60,6 +64,7 @@ pub(super) async fn setup(args: &SetupArgs) -> anyhow::Result<()> {
     let settings = settings(args)?;
     apply::check(&args.apply, &settings)?;
     place.check()?;
+    let manager = args.install.then(|| service::manager(place, args.daemon)).transpose()?;
     place.make()?;
     make_key(place)?;
     hostkey::pin(place, &settings.host, settings.port, args.host_key_fingerprint.as_deref())?;
@@ -72,17 +77,21 @@ pub(super) async fn setup(args: &SetupArgs) -> anyhow::Result<()> {
     } else {
         print!("{}", vps_side(&settings, &public_key));
     }
-    if !proven(place, args.apply.apply.is_none(), "./scripts/setup-tunnel.sh up").await? {
+    if !proven(place, args.apply.apply.is_none(), &commands::tunnel("up")).await? {
         return Ok(());
     }
-    if args.install {
-        service::install(place)?;
+    if let Some(manager) = &manager {
+        service::install(place, manager).await?;
+        services::lingering(manager)?.iter().for_each(|note| println!("{note}"));
         return control::await_connection(place, || true).await;
     }
     if args.foreground {
         return super::supervise::keep_up(place, &super::log::Log::to_output()).await;
     }
-    println!("\nThen here: ./scripts/setup-tunnel.sh up, or setup again with --install");
+    match service::installed() {
+        Some(_) => println!("\nThen here: {}", commands::tunnel("restart")),
+        None => println!("\nThen here: {}, or setup again with --install", commands::tunnel("up")),
+    }
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use super::{
     process::{self, Recorded},
     settings::{DESTINATION, Settings},
 };
+use crate::services;
 
 mod backoff;
 mod follow;
@@ -49,6 +50,7 @@ pub struct RunArgs {
 /// # Errors
 /// As [`keep_up`].
 pub(super) async fn run(args: &RunArgs) -> anyhow::Result<()> {
+    services::shorten_start_log();
     let log = args.log.as_ref().map_or_else(|| Ok(Log::to_output()), |path| Log::to_file(path))?;
     keep_up(&Place::new(&args.folders)?, &log).await
 }

@@ -118,13 +118,13 @@ fn remedies(service: &str, is_short: bool) -> Remedies {
             true => "./scripts/start-ai-services.sh",
             false => "on the Mac: ./scripts/start-ai-services.sh, and ./scripts/setup-tunnel.sh status",
         },
-        frozen: "is the Mac asleep? Else its ssh is frozen, on the Mac: ./scripts/setup-tunnel.sh down && ./scripts/setup-tunnel.sh up",
+        frozen: "is the Mac asleep? Else its ssh is frozen, on the Mac: ./scripts/setup-tunnel.sh restart",
         stranger: match is_claude {
             true => {
-                "`ss -ltnp` shows who has the port of CLAUDE_ENDPOINT; stop it, then on the Mac: ./scripts/setup-tunnel.sh up"
+                "`ss -ltnp` shows who has the port of CLAUDE_ENDPOINT; stop it, then on the Mac: ./scripts/setup-tunnel.sh restart"
             }
             false => {
-                "`ss -ltnp` shows who has the port of OLLAMA_ENDPOINT; stop it, then on the Mac: ./scripts/setup-tunnel.sh up"
+                "`ss -ltnp` shows who has the port of OLLAMA_ENDPOINT; stop it, then on the Mac: ./scripts/setup-tunnel.sh restart"
             }
         },
         mixed_up: "CLAUDE_ENDPOINT and OLLAMA_ENDPOINT, or the tunnel's ports, are mixed up: on the Mac: ./scripts/setup-tunnel.sh setup, with --claude-port and --ollama-port",

@@ -32,7 +32,7 @@ pub fn of_tunnel(service: &str, port: u16, found: &[Listener]) -> Finding {
         return Finding::fail(
             check,
             format!("nobody listens on 127.0.0.1:{port}: the tunnel is down, or the Mac asleep"),
-            "on the Mac: ./scripts/setup-tunnel.sh up",
+            "on the Mac: ./scripts/setup-tunnel.sh restart",
         );
     };
     let who = told(open);
@@ -44,7 +44,7 @@ pub fn of_tunnel(service: &str, port: u16, found: &[Listener]) -> Finding {
                 shown(open.address)
             ),
             "`GatewayPorts no` for the tunnel's account (deploy/sshd.conf), then `sshd -t && systemctl reload ssh`, \
-             and on the Mac: ./scripts/setup-tunnel.sh down && ./scripts/setup-tunnel.sh up",
+             and on the Mac: ./scripts/setup-tunnel.sh restart",
         );
     }
     if found.iter().all(|listener| listener.address.is_ipv6()) {
@@ -53,7 +53,7 @@ pub fn of_tunnel(service: &str, port: u16, found: &[Listener]) -> Finding {
             format!(
                 "{who} listens on [::1]:{port} alone: when the tunnel came up, another program had 127.0.0.1:{port}"
             ),
-            "on the Mac: ./scripts/setup-tunnel.sh down && ./scripts/setup-tunnel.sh up",
+            "on the Mac: ./scripts/setup-tunnel.sh restart",
         );
     }
     match found.iter().find(|listener| !is_of(listener, &["sshd", service])) {

@@ -27,6 +27,7 @@ mod mcp;
 mod missed;
 mod observability;
 mod proxies;
+mod quickstart;
 mod reviewers;
 mod rotation;
 #[allow(unreachable_pub, reason = "a test has no outside")]

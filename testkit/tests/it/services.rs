@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// A user's systemd with our programs, or `None`, said loudly, where none can run.
-async fn machine(folder: &Path) -> Option<UserManager> {
+pub(crate) async fn machine(folder: &Path) -> Option<UserManager> {
     if let Some(why) = UserManager::missing() {
         eprintln!("SKIPPED: {why}, so no service was installed");
         return None;
@@ -86,11 +86,15 @@ impl Home {
 
     /// A script of the project, which must succeed.
     fn script(&self, name: &str, arguments: &[&str]) -> String {
+        self.run_script(name, arguments).unwrap()
+    }
+
+    fn run_script(&self, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let programs = format!("BIN_DIR={}", self.machine.home().join("bin").display());
         let script = self.root.join("scripts").join(name).display().to_string();
         let arguments: Vec<&str> =
             [programs.as_str(), "bash", &script].into_iter().chain(arguments.iter().copied()).collect();
-        self.machine.run("env", &arguments).unwrap()
+        self.machine.run("env", &arguments)
     }
 
     fn install(&self) -> String {
@@ -166,8 +170,7 @@ async fn installed_services_work_come_back_and_leave_nothing() {
     let status = home.services(&["status"]);
     assert_eq!(status.matches("active (running), pid ").count(), 2, "{status}");
 
-    let said = home.script("stop-ai-services.sh", &[]);
-    assert!(said.contains("claude-endpoint: is installed and kept running by the system"), "{said}");
+    what_is_installed_is_restarted(&home);
     let said = home.script("start-ai-services.sh", &["--uninstall"]);
     assert_eq!(said.matches("stopped and removed").count(), 2, "{said}");
     assert_eq!(home.files(), before);
@@ -178,6 +181,9 @@ async fn installed_services_work_come_back_and_leave_nothing() {
         home.machine.run("systemctl", &["--user", "list-units", "--all", "--plain", "ai-relay*"]).unwrap();
     assert!(units.contains("0 loaded units listed"), "{units}");
     assert_eq!(home.services(&["uninstall"]).matches("was not installed").count(), 3);
+    restarts_in_the_background(&home);
+    doctors_find_the_services(&home);
+    assert_eq!(home.script("stop-ai-services.sh", &[]).matches("stopped (pid").count(), 2);
 
     // The login trap, with the real CLI: no key, and no login that a service would find.
     let settings = home.root.join(".env");
@@ -190,6 +196,57 @@ async fn installed_services_work_come_back_and_leave_nothing() {
     assert!(said.contains("claude setup-token"), "{said}");
     home.services(&["uninstall", "--only", "claude-endpoint"]);
     assert_eq!(home.files(), before);
+}
+
+/// The scripts leave what is installed to the system, and with `--restart` have it start that anew.
+fn what_is_installed_is_restarted(home: &Home) {
+    let said = home.script("stop-ai-services.sh", &[]);
+    assert!(said.contains("claude-endpoint: is installed and kept running by the system"), "{said}");
+    let pids = LABELS.map(|label| home.pid(label));
+    let said = home.script("start-ai-services.sh", &["--restart"]);
+    assert_eq!(said.matches("started anew by systemd").count(), 2, "{said}");
+    assert!(!said.contains("tunnel"), "it is not there: {said}");
+    for (pid, label) in pids.iter().zip(LABELS) {
+        assert!(![0, *pid].contains(&home.pid(label)), "{label} was not started anew");
+    }
+    doctors_find_the_services(home);
+    let said = home.script("start-ai-services.sh", &[]);
+    assert_eq!(said.matches("kept so by the system; with --restart").count(), 2, "{said}");
+    home.machine.run("systemctl", &["--user", "stop", LABELS[0]]).unwrap();
+    let refused = home.run_script("start-ai-services.sh", &[]).unwrap_err().to_string();
+    assert!(refused.contains("claude-endpoint: is installed, and does not run"), "{refused}");
+    home.script("start-ai-services.sh", &["--restart"]);
+    assert_ne!(home.pid(LABELS[0]), 0);
+}
+
+/// The doctors look with the settings of the services, whatever this terminal has, and find them.
+fn doctors_find_the_services(home: &Home) {
+    let program = home.machine.home().join("bin/ai-relay-home").display().to_string();
+    let mut command = home.machine.command("env");
+    command.arg("PORT=9").arg(program).args(["services", "doctor", "--json", "--offline", "--root"]);
+    let done = command.arg(&home.root).output().unwrap();
+    let documents = serde_json::Deserializer::from_slice(&done.stdout).into_iter::<serde_json::Value>();
+    let documents: Vec<_> = documents.map(Result::unwrap).collect();
+    assert_eq!(documents.len(), 2, "{}", String::from_utf8_lossy(&done.stderr));
+    for (document, (label, port)) in documents.iter().rev().zip(LABELS.iter().zip(home.ports)) {
+        let service = label.trim_start_matches("ai-relay-");
+        assert_eq!(document["service"], service);
+        let hops = document["hops"].as_array().unwrap();
+        let own = hops.iter().find(|hop| hop["hop"] == service).unwrap();
+        let connection =
+            own["checks"].as_array().unwrap().iter().find(|one| one["check"] == "connection").unwrap();
+        assert_eq!(connection["status"], "ok", "{document:#}");
+        assert!(connection["says"].as_str().unwrap().contains(&format!(":{port}")), "{connection}");
+    }
+}
+
+/// What is not installed is started anew by the scripts, and also where it does not run.
+fn restarts_in_the_background(home: &Home) {
+    let pids = |said: &str| said.lines().filter(|line| line.contains(": started at http")).count();
+    let said = home.script("start-ai-services.sh", &["--restart"]);
+    assert_eq!((pids(&said), said.matches(": not running").count()), (2, 2), "{said}");
+    let said = home.script("start-ai-services.sh", &["--restart"]);
+    assert_eq!((pids(&said), said.matches(": stopped (pid").count()), (2, 2), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,6 +281,47 @@ async fn settings_that_others_may_read_are_refused_and_nothing_is_installed() {
     let said = String::from_utf8(done.stderr).unwrap();
     assert!(said.contains("ai-relay-ollama-endpoint is not healthy"), "{said}");
     assert!(said.contains("last result: exit-code") && !said.contains("whsec_wrong"), "{said}");
+}
+
+/// A release in its owner's own folder, without the sources: one command, and what it tells to run is that program.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_needs_no_clone() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(machine) = machine(folder.path()).await else { return };
+    let here = machine.home().join("relay");
+    machine.write(&here.join("a file"), "").unwrap();
+    let ports = [port(), port()];
+    let run = |words: &[&str]| {
+        let mut command = machine.command("env");
+        command.arg(format!("--chdir={}", here.display()));
+        command.arg(format!("PATH={}:/usr/bin:/bin", machine.home().join("bin").display()));
+        command.args([
+            format!("CLAUDE_ENDPOINT_PORT={}", ports[0]),
+            format!("OLLAMA_ENDPOINT_PORT={}", ports[1]),
+        ]);
+        let done = command.arg("ai-relay-home").args(words).output().unwrap();
+        (
+            done.status.success(),
+            [done.stdout, done.stderr].map(|said| String::from_utf8(said).unwrap()).concat(),
+        )
+    };
+    let (done, said) = run(&["services", "restart"]);
+    assert!(
+        !done && said.contains("no service is installed; `ai-relay-home services install` does that"),
+        "{said}"
+    );
+    let (done, said) = run(&["services", "install"]);
+    assert!(done && said.contains("with fresh secrets"), "{said}");
+    assert_eq!(said.matches("installed as").count(), 2, "{said}");
+    assert!(!said.contains("scripts/") && !said.contains("cargo"), "{said}");
+    let mode = fs::metadata(here.join(".env")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    let before = fs::read_to_string(here.join(".env")).unwrap();
+    let (done, said) = run(&["services", "restart"]);
+    assert!(done && said.matches("started anew by systemd").count() == 2, "{said}");
+    assert!(run(&["services", "install"]).0, "again, after a new version");
+    assert_eq!(fs::read_to_string(here.join(".env")).unwrap(), before);
+    assert!(run(&["services", "uninstall"]).0);
 }
 
 /// Says what it was started with.

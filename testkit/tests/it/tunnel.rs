@@ -16,6 +16,8 @@ use crate::{
 mod applied;
 mod home;
 mod lock;
+#[cfg(target_os = "linux")]
+mod service;
 mod setup;
 mod supervision;
 

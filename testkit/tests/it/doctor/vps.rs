@@ -51,7 +51,7 @@ async fn a_tunnel_that_is_down_is_named_before_what_is_behind_it() {
     let folder = tempfile::tempdir().unwrap();
     let settings = alone(folder.path(), 9, 9, &[]);
     let seen = doctor("relay", &settings, &[]).await;
-    seen.fails("tunnel", "claude listener", "nobody listens on 127.0.0.1:9", "setup-tunnel.sh up");
+    seen.fails("tunnel", "claude listener", "nobody listens on 127.0.0.1:9", "setup-tunnel.sh restart");
     assert_eq!(seen.check("claude-endpoint", "service").0, "skipped");
     seen.fails("relay", "connection", "nothing answers", "systemctl start relay");
     assert_eq!(seen.json["cause"]["hop"], "relay", "the journey begins before the tunnel");
@@ -103,7 +103,7 @@ async fn a_port_that_is_open_to_the_internet_or_on_ipv6_alone_is_named() {
         "tunnel",
         "claude listener",
         "[::1]:",
-        "setup-tunnel.sh up",
+        "setup-tunnel.sh restart",
     );
 }
 

@@ -32,9 +32,11 @@ impl Home {
         self.data.join("tunnel")
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(super) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(binary("ai-relay-home"));
         command.arg("tunnel").args(words).env("DATA_ROOT", &self.data).env_remove("TUNNEL_DIR");
+        // What is installed on this machine is none of its business.
+        command.env("HOME", &self.data);
         command.stdin(Stdio::null());
         command
     }

@@ -111,7 +111,7 @@ async fn a_stop_is_clean_and_a_killed_supervisor_leaves_nothing_that_lasts() {
     let left: Vec<_> = joined.home.leftovers().into_iter().filter(|path| path.starts_with("run/")).collect();
     assert_eq!(left, Vec::<String>::new());
     let status = joined.home.tunnel(&["status"]).await;
-    assert!(!status.status.success() && text(&status).contains("setup-tunnel.sh up"));
+    assert!(!status.status.success() && text(&status).contains("ai-relay-home tunnel up"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,9 +156,26 @@ async fn up_proves_the_lock_and_down_ends_it() {
     let said = joined.home.done(&["up"]).await;
     assert!(said.contains("tunnel: up") && said.contains("ways closed"), "{said}");
     assert_eq!(who(joined.vps[1]).await, "ollama");
-    assert!(joined.home.done(&["up"]).await.contains("already running"));
+    let said = joined.home.done(&["up"]).await;
+    assert!(said.contains("already running") && said.contains("ways closed"), "{said}");
+    let said = joined.home.done(&["restart"]).await;
+    assert!(said.contains("tunnel: stopped (pid") && said.contains("ways closed"), "{said}");
+    assert_eq!(who(joined.vps[1]).await, "ollama");
     assert!(joined.home.done(&["down"]).await.contains("stopped"));
     assert_eq!(who(joined.vps[1]).await, "");
+}
+
+/// launchd writes what the supervisor says at its start into a file that it lets grow for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_supervisor_that_cannot_start_does_not_fill_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::new(folder.path());
+    let log = home.data.join("tunnel.launchd.log");
+    std::fs::write(&log, vec![b'x'; 2 << 20]).unwrap();
+    let appended = std::fs::File::options().append(true).open(&log).unwrap();
+    assert!(!home.command(&["run"]).stderr(appended).status().unwrap().success());
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(said.contains("the tunnel is not set up") && said.len() < 1000, "{} bytes", said.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
