@@ -141,7 +141,7 @@ pub async fn store(lane: &str, service: &ServiceArgs) -> Vec<Finding> {
             // for the outcomes alone.
             let mend = format!(
                 "stop the service, `mv {file}* ANOTHER-FOLDER`, start it; then on the VPS: \
-                 `relay deliveries redeliver --state handed_over --target {lane} --since 3d`"
+                 `relay deliveries redeliver --state handed_over --target {lane}`"
             );
             Finding::fail(check, says, mend)
         }
