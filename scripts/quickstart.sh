@@ -183,6 +183,6 @@ be_separate
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 start_stand_ins
-"$ROOT/scripts/start-ai-services.sh" --with-relay
+QUICKSTART=yes "$ROOT/scripts/start-ai-services.sh" --with-relay
 say "sending a signed pull_request event"
 play

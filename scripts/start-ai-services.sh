@@ -55,10 +55,11 @@ uninstall_services() {
     "$BIN_DIR/ai-relay-home" services uninstall "$@"
 }
 
-# What is installed is started anew by the system, and the rest stopped; sets `services`, those that are to be started here.
+# What is installed is started anew by the system, and the rest stopped; sets `services`, those that are to be started here,
+# and `failed`: a tunnel whose VPS is away is no reason to leave the others stopped.
 restart_services() {
     local name installed=''
-    services=''
+    services='' failed=''
     if pid_of relay >/dev/null; then
         build relay
         stop relay
@@ -74,11 +75,12 @@ restart_services() {
     done
     ! is_installed tunnel || installed=${installed}tunnel
     [ -z "$installed" ] ||
-        "$BIN_DIR/ai-relay-home" services restart --root "$ROOT" --env-file "$ENV_FILE" --only "${installed%,}"
+        "$BIN_DIR/ai-relay-home" services restart --root "$ROOT" --env-file "$ENV_FILE" --only "${installed%,}" || failed=yes
 }
 
 restart_tunnel() { # one that runs in the background
-    if ! is_installed tunnel && pid_of tunnel >/dev/null; then "$BIN_DIR/ai-relay-home" tunnel restart; fi
+    if ! is_installed tunnel && pid_of tunnel >/dev/null; then "$BIN_DIR/ai-relay-home" tunnel restart || failed=yes; fi
+    [ -z "$failed" ] || fail "not everything is well after its restart; above is why"
 }
 
 start_ollama() {
@@ -126,11 +128,9 @@ start_service() { # NAME: one line about the service, and its warnings
         fi
         return 0
     fi
-    # A second one would only keep the port from the first. What --with-relay starts has ports of its own.
-    case $services in
-        *relay) ;;
-        *) ! is_installed "$name" || fail "$name: is installed, and does not run; have the system start it: ./scripts/start-ai-services.sh --restart" ;;
-    esac
+    # A second one would only keep the port from the first. A quickstart has ports of its own.
+    [ -n "${QUICKSTART:-}" ] || ! is_installed "$name" ||
+        fail "$name: is installed, and does not run; have the system start it: ./scripts/start-ai-services.sh --restart"
     as_service "$name" "$port" start "$name" "$program" serve
     await_health "$name" "$port"
     say "$name: started at $address (pid $(pid_of "$name")), log: $LOG_DIR/$name.log"

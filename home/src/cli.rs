@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::process::ExitCode;
+
 use clap::{CommandFactory, Parser, Subcommand};
 use shared::{manual, version::VERSION};
 
@@ -29,10 +31,11 @@ enum Command {
 ///
 /// # Errors
 /// The text says what went wrong and what to do.
-pub async fn run(cli: Cli) -> anyhow::Result<()> {
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Tunnel(args) => tunnel::run(args).await,
-        Command::Services(verb) => services::run(verb).await,
-        Command::Manual(verb) => manual::run(&verb, Cli::command()),
+        Command::Services(verb) => return services::run(verb).await,
+        Command::Tunnel(args) => tunnel::run(args).await?,
+        Command::Manual(verb) => manual::run(&verb, Cli::command())?,
     }
+    Ok(ExitCode::SUCCESS)
 }

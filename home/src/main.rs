@@ -7,5 +7,5 @@ use home::cli::{self, Cli};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    shared::service::exit(cli::run(Cli::parse()).await)
+    cli::run(Cli::parse()).await.unwrap_or_else(|error| shared::service::exit(Err(error)))
 }

@@ -131,7 +131,7 @@ async fn healthy(
     let began = Instant::now();
     let mut last_seen = began;
     // One without a process for this long has ended by itself; launchd may take a while to begin.
-    let gone_after = Duration::from_secs(if *manager == Manager::SystemdUser { 2 } else { 12 });
+    let gone_after = Duration::from_secs(if *manager == Manager::SystemdUser { 5 } else { 12 });
     loop {
         let asked = launch::command(name, settings).arg("healthcheck").output();
         let asked = asked.with_context(|| format!("cannot run {}", name.program()))?;

@@ -1,9 +1,10 @@
 //! The verbs.
 
-use std::io::Write;
+use std::{io::Write, process::ExitCode};
 
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
+use shared::service::unusable;
 
 use super::{
     Manager, begin,
@@ -112,25 +113,31 @@ impl Which {
     }
 }
 
-/// Carries out one of the verbs.
+/// Carries out one of the verbs; the exit code of the doctors is theirs.
 ///
 /// # Errors
 /// The text says what went wrong and what to do.
-pub async fn run(verb: Verb) -> anyhow::Result<()> {
+pub async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
+        Verb::Doctor { which, place, look } => {
+            return match place.settings() {
+                Ok(settings) => doctor::ask_all(&which.only, &look, &settings),
+                Err(error) => Ok(unusable(&error)),
+            };
+        }
         Verb::Install { daemon, which, place } => {
             let manager = Manager::choose(daemon)?;
             begin::make_settings(&place)?;
             let settings = place.settings()?;
-            begin::install_all(&manager, &which.or(plan::usual(&settings)), &settings).await
+            begin::install_all(&manager, &which.or(plan::usual(&settings)), &settings).await?;
         }
-        Verb::Restart { which, place } => begin::restart_all(&which.only, &place).await,
-        Verb::Uninstall { which } => uninstall_all(&which),
-        Verb::Status { which } => show_status(&which),
-        Verb::Render { manager, which, place } => render(manager, &which, &place.settings()?),
-        Verb::Doctor { which, place, look } => doctor::ask_all(&which.only, &look, &place.settings()?),
-        Verb::Run { name, words, place } => launch::run(name, &words, &place.settings()?),
+        Verb::Restart { which, place } => begin::restart_all(&which.only, &place).await?,
+        Verb::Uninstall { which } => uninstall_all(&which)?,
+        Verb::Status { which } => show_status(&which)?,
+        Verb::Render { manager, which, place } => render(manager, &which, &place.settings()?)?,
+        Verb::Run { name, words, place } => launch::run(name, &words, &place.settings()?)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn uninstall_all(which: &Which) -> anyhow::Result<()> {

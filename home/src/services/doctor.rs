@@ -1,7 +1,7 @@
 //! The endpoints' doctors, each with the surroundings of its service: what somebody's terminal has set, or has not, says
 //! nothing of it.
 
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -12,6 +12,7 @@ use super::{
     installed,
     plan::{self, Name},
 };
+use crate::commands;
 
 /// How the doctors look; as they have it themselves.
 #[derive(Debug, Clone, Args)]
@@ -27,23 +28,29 @@ pub struct Look {
     repository: Vec<String>,
 }
 
-/// Asks the doctors of `only`, or of both endpoints.
+/// What a doctor ends with that could not look.
+const COULD_NOT_LOOK: i32 = 2;
+
+/// Asks the doctors of `only`, or of both endpoints; the exit code is theirs: 0 all is well, 1 something is broken, 2 one
+/// could not look.
 ///
 /// # Errors
-/// One finds something broken, or cannot be run.
-pub(super) fn ask_all(only: &[Name], look: &Look, settings: &Settings) -> anyhow::Result<()> {
-    let mut ill = Vec::new();
+/// One cannot be run, or has no doctor.
+pub(super) fn ask_all(only: &[Name], look: &Look, settings: &Settings) -> anyhow::Result<ExitCode> {
+    if only.contains(&Name::Tunnel) {
+        bail!("each endpoint's doctor looks at the tunnel, too; see also: {}", commands::tunnel("status"));
+    }
+    let mut worst = 0;
     for name in [Name::OllamaEndpoint, Name::ClaudeEndpoint] {
         if !only.is_empty() && !only.contains(&name) {
             continue;
         }
         let mut command = command(name, installed(&name.label()), settings)?;
         let asked = command.args(["--", "doctor"]).args(look.words(name)).status();
-        if !asked.context("this program cannot be run again")?.success() {
-            ill.push(name.program());
-        }
+        let asked = asked.context("this program cannot be run again")?;
+        worst = worst.max(asked.code().unwrap_or(COULD_NOT_LOOK));
     }
-    if ill.is_empty() { Ok(()) } else { bail!("something is broken at: {}", ill.join(", ")) }
+    Ok(ExitCode::from(u8::try_from(worst).unwrap_or(u8::MAX)))
 }
 
 impl Look {

@@ -22,10 +22,11 @@ pub(super) fn run(name: Name, words: &[String], settings: &Settings) -> anyhow::
     if name == Name::Tunnel {
         bail!("the tunnel needs no settings file; run: ai-relay-home tunnel run");
     }
-    shorten_start_log();
     let mut command = command(name, settings);
     let program = settings.programs.join(name.program());
     if words.is_empty() {
+        // A verb's output goes where somebody wants to keep it.
+        shorten_start_log();
         command.arg("serve");
     }
     let error = command.args(words).exec();

@@ -10,7 +10,7 @@ use super::{
     place::{self, Place},
     policy,
     settings::Settings,
-    setup::{make_key, proven},
+    setup::{make_key, proven, public_key},
 };
 use crate::commands;
 
@@ -31,14 +31,14 @@ pub(super) async fn new_key(args: &NewKeyArgs) -> anyhow::Result<()> {
     let (place, apply) = (&Place::new(&args.folders)?, &args.apply);
     place.check()?;
     let settings = Settings::load(&place.folder)?;
-    let old = fs::read_to_string(place.public_key()).context("the old key's public half is not there")?;
+    let old = public_key(place).context("there is no key to replace; run setup")?;
     let next = &place.next();
     next.check()?;
     next.make()?;
     make_key(next)?;
     place::write_private(&next.known_hosts(), &fs::read_to_string(place.known_hosts())?)?;
     place::write_private(&next.ssh_config(), &settings.ssh_config(&next.folder))?;
-    let new = fs::read_to_string(next.public_key())?;
+    let new = public_key(next)?;
     let by_hand = apply.apply.is_none();
     if by_hand {
         let line = policy::authorized_key(&settings, &new);

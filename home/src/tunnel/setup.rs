@@ -71,13 +71,18 @@ pub(super) async fn setup(args: &SetupArgs) -> anyhow::Result<()> {
     place::write_private(&place.ssh_config(), &settings.ssh_config(&place.folder))?;
     println!("ssh configuration: {}", place.ssh_config().display());
     Settings::load(&place.folder)?;
-    let public_key = fs::read_to_string(place.public_key())?;
+    let public_key = public_key(place)?;
     if args.apply.apply.is_some() {
         apply::carry_out(&args.apply, Action::Apply, &settings, &public_key)?;
     } else {
         print!("{}", vps_side(&settings, &public_key));
     }
-    if !proven(place, args.apply.apply.is_none(), &commands::tunnel("up")).await? {
+    let again = match (args.install, service::installed().is_some()) {
+        (true, _) => commands::services("install"),
+        (false, true) => commands::tunnel("restart"),
+        (false, false) => commands::tunnel("up"),
+    };
+    if !proven(place, args.apply.apply.is_none(), &again).await? {
         return Ok(());
     }
     if let Some(manager) = &manager {
@@ -122,7 +127,20 @@ pub(super) fn make_key(place: &Place) -> anyhow::Result<()> {
         println!("key: made {}", key.display());
         return Ok(());
     }
-    // A service has nobody to ask for a passphrase; and the public half may be lost.
+    public_key(place)?;
+    println!("key: {} exists and is kept", key.display());
+    Ok(())
+}
+
+/// The public half of the key that is there, made again if that alone is lost.
+///
+/// # Errors
+/// There is none, or the key wants a passphrase: a service has nobody to ask for one.
+pub(super) fn public_key(place: &Place) -> anyhow::Result<String> {
+    let key = place.key();
+    if !key.exists() {
+        return Ok(fs::read_to_string(place.public_key())?);
+    }
     let read = output(Command::new("ssh-keygen").args(["-y", "-P", "", "-f"]).arg(&key), None)?;
     if !read.status.success() {
         bail!(
@@ -134,8 +152,7 @@ pub(super) fn make_key(place: &Place) -> anyhow::Result<()> {
     if !place.public_key().exists() {
         place::write_private(&place.public_key(), &String::from_utf8_lossy(&read.stdout))?;
     }
-    println!("key: {} exists and is kept", key.display());
-    Ok(())
+    Ok(fs::read_to_string(place.public_key())?)
 }
 
 /// What is to be done on the VPS by hand.

@@ -50,7 +50,9 @@ pub struct RunArgs {
 /// # Errors
 /// As [`keep_up`].
 pub(super) async fn run(args: &RunArgs) -> anyhow::Result<()> {
-    services::shorten_start_log();
+    if args.log.is_some() {
+        services::shorten_start_log();
+    }
     let log = args.log.as_ref().map_or_else(|| Ok(Log::to_output()), |path| Log::to_file(path))?;
     keep_up(&Place::new(&args.folders)?, &log).await
 }

@@ -1,8 +1,6 @@
 //! Takes everything back that setup made.
 
-use std::fs;
-
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 
 use super::{
     apply::{self, Action},
@@ -11,6 +9,7 @@ use super::{
     place::Place,
     service,
     settings::Settings,
+    setup::public_key,
 };
 
 /// What is taken back.
@@ -30,17 +29,17 @@ pub(super) async fn uninstall(args: &UninstallArgs) -> anyhow::Result<()> {
     let (place, apply) = (&Place::new(&args.folders)?, &args.apply);
     // What the VPS is told stands in the files that go.
     let settings = Settings::load(&place.folder);
-    let key = |place: &Place| fs::read_to_string(place.public_key()).ok();
-    let (own, next) = (key(place), key(&place.next()));
+    let (own, next) = (public_key(place).ok(), public_key(&place.next()).ok());
     if apply.apply.is_some() {
         let settings = settings.as_ref().map_err(|why| {
             anyhow!("{why:#}; what to remove on the VPS is not known, and nothing was changed")
         })?;
+        let own = own.context("the tunnel's key is not here any more; remove its line on the VPS by hand")?;
         stop(place).await?;
         if let Some(next) = &next {
             apply::carry_out(apply, Action::Forget, settings, next)?;
         }
-        apply::carry_out(apply, Action::Remove, settings, own.as_deref().unwrap_or_default())?;
+        apply::carry_out(apply, Action::Remove, settings, &own)?;
     } else {
         stop(place).await?;
         let keys: String = own.into_iter().chain(next).collect();

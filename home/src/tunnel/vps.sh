@@ -213,6 +213,8 @@ remove() {
     fi
 }
 
+# An empty one would stand for every line.
+[ -n "$KEY" ] || fail "no key was given"
 case $ACTION in
     apply)
         make_account

@@ -120,7 +120,7 @@ impl Running {
     fn silent(&self, error: &reqwest::Error) -> anyhow::Error {
         let base = self.base.as_str().trim_end_matches('/');
         anyhow::anyhow!(
-            "nothing answers at {base} ({}); is the ollama-endpoint running? scripts/start-ai-services.sh starts it, and PORT or \
+            "nothing answers at {base} ({}); is the ollama-endpoint running? ./scripts/start-ai-services.sh --restart starts it, and PORT or \
              --port say where it listens",
             chain(error).replace(self.base.as_str(), "")
         )

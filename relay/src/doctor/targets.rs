@@ -115,8 +115,10 @@ fn remedies(service: &str, is_short: bool) -> Remedies {
     let is_claude = service.starts_with(CLAUDE);
     Remedies {
         start: match is_short {
-            true => "./scripts/start-ai-services.sh",
-            false => "on the Mac: ./scripts/start-ai-services.sh, and ./scripts/setup-tunnel.sh status",
+            true => "./scripts/start-ai-services.sh --restart",
+            false => {
+                "on the Mac: ./scripts/start-ai-services.sh --restart, and ./scripts/setup-tunnel.sh status"
+            }
         },
         frozen: "is the Mac asleep? Else its ssh is frozen, on the Mac: ./scripts/setup-tunnel.sh restart",
         stranger: match is_claude {

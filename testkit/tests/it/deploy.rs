@@ -109,15 +109,19 @@ fn the_relay_starts_with_the_compose_files_defaults() {
 /// `--env-file` alone only fills in what the file names.
 #[test]
 fn with_docker_alone_every_setting_of_the_file_reaches_the_relay() {
-    let program = Path::new("/usr/bin/docker-compose");
-    if !program.exists() {
-        eprintln!("SKIPPED: docker-compose is missing, so deploy/docker-compose.alone.yaml is not tried");
+    let works = |words: &[&str]| {
+        let asked = Command::new(words[0]).args(&words[1..]).arg("version").output();
+        asked.is_ok_and(|asked| asked.status.success())
+    };
+    let either = [["docker", "compose"].as_slice(), &["docker-compose"]];
+    let Some(compose) = either.into_iter().find(|words| works(words)) else {
+        eprintln!("SKIPPED: docker compose is missing, so deploy/docker-compose.alone.yaml is not tried");
         return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("deploy")).unwrap();
-    let mut command = Command::new(program);
-    command.current_dir(folder.path()).args(["--env-file", "relay.env"]);
+    let mut command = Command::new(compose[0]);
+    command.current_dir(folder.path()).args(&compose[1..]).args(["--env-file", "relay.env"]);
     for name in ["deploy/docker-compose.yaml", "deploy/docker-compose.alone.yaml"] {
         fs::write(folder.path().join(name), read(name)).unwrap();
         command.args(["--file", name]);

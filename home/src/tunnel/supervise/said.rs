@@ -73,7 +73,8 @@ pub(crate) const FORBIDDEN: [&str; 3] = [
 ];
 
 /// What is to be done about an endpoint that is away.
-const NO_ENDPOINT: &str = "the endpoint is not running here; start it with ./scripts/start-ai-services.sh";
+const NO_ENDPOINT: &str =
+    "the endpoint is not running here; start it with ./scripts/start-ai-services.sh --restart";
 
 /// What ssh says, and what to do about it.
 const ADVICE: [(&str, &str); 8] = [
