@@ -199,6 +199,10 @@ mv -f "$KEYS.new" "$KEYS"'
 
 remove() {
     forget # before the restrictions go, so that the account is never open to it
+    if exists && grep -q '^[^#]' "$(keys)" 2>/dev/null; then
+        say "account $USER: stays with its restrictions, for the other keys that it has"
+        return
+    fi
     if [ -e "$CONF" ] && grep -qxF "Match User $USER" "$CONF"; then
         rm -f "$CONF"
         "$SSHD" -t
@@ -206,7 +210,7 @@ remove() {
         say "sshd: restrictions removed"
     fi
     # An account that was made for the tunnel goes with its last key.
-    if exists && [ "$(field 5)" = "$ABOUT" ] && ! grep -q . "$(keys)" 2>/dev/null; then
+    if exists && [ "$(field 5)" = "$ABOUT" ]; then
         userdel -r "$USER" 2>/dev/null || ! exists || userdel "$USER" ||
             fail "the account $USER could not be removed; a connection that was cut may hold it for half a minute. Run uninstall again"
         say "account $USER: removed"

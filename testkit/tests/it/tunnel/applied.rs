@@ -118,6 +118,22 @@ async fn the_vps_is_changed_over_the_administrators_ssh_and_changed_back() {
     assert_eq!(who(site.ports[0]).await, "");
 }
 
+/// Two machines share an account; one of them has lost its key's public half, as when a replacement is cut off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_public_half_takes_nobody_elses_key() {
+    let Some(site) = Site::start().await else { return };
+    Site::done(&site.setup("ai-tunnel").await);
+    let keys = "~ai-tunnel/.ssh/authorized_keys";
+    let other = "restrict,port-forwarding,command=\"/bin/false\" ssh-ed25519 AAAAother another-mac";
+    site.vps(&format!("echo '{other}' >>{keys}"));
+    std::fs::remove_file(site.home.tunnel_dir().join("id_ed25519.pub")).unwrap();
+    site.uninstall().await;
+    assert_eq!(
+        site.vps(&format!("cat {keys}; cat {CONF}")),
+        format!("{other}\n{}", site.block("ai-tunnel").trim())
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_key_is_proven_before_the_old_one_goes() {
     let Some(site) = Site::start().await else { return };
@@ -245,8 +261,8 @@ async fn keys_of_others_stay_and_what_cannot_be_read_is_not_replaced() {
     site.uninstall().await;
     assert_eq!(
         site.vps(&format!("cat {keys}; ls /etc/ssh/sshd_config.d")),
-        other,
-        "and its account stays with it"
+        format!("{other}\nai-relay.conf"),
+        "and its account and restrictions stay with it"
     );
 }
 
