@@ -1,13 +1,14 @@
 //! A store's files: `queue.db` with its log beside it, `queue.db-wal`; the memory has such ones, too.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::{MetadataExt, chown},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 
 /// How the names of a store's own files end. A log belongs to the file that it was written for, and to no other.
 const ENDS: [&str; 3] = ["", "-wal", "-shm"];
@@ -38,11 +39,13 @@ fn folder(path: &Path) -> &Path {
 /// one has it.
 ///
 /// # Errors
-/// The file cannot be made.
+/// The file cannot be made, or is none.
 pub fn lock(path: &Path) -> io::Result<Option<File>> {
     let place = path.with_extension("lock");
-    let lock = File::create(&place)?;
-    give_to_owner_of_folder(&place)?;
+    let lock = itself(OpenOptions::new().write(true).create(true).truncate(false), &place)?;
+    if let Err(error) = give(&lock, &place) {
+        tracing::warn!(lock = %place.display(), %error, "the lock stays root's; the service may be unable to open it");
+    }
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -55,10 +58,25 @@ pub fn lock(path: &Path) -> io::Result<Option<File>> {
 /// # Errors
 /// It cannot be given.
 pub fn give_to_owner_of_folder(file: &Path) -> io::Result<()> {
-    let (made, folder) = (fs::metadata(file)?, fs::metadata(folder(file))?);
+    give(&itself(OpenOptions::new().read(true), file)?, file)
+}
+
+fn give(file: &File, path: &Path) -> io::Result<()> {
+    let (made, folder) = (file.metadata()?, fs::metadata(folder(path))?);
     match made.uid() {
-        0 => chown(file, Some(folder.uid()), Some(folder.gid())),
+        0 if folder.uid() != 0 && made.nlink() == 1 => fchown(file, Some(folder.uid()), Some(folder.gid())),
         _ => Ok(()),
+    }
+}
+
+/// Opens a file that is one: those who have the folder could have put there what leads root to a file of its own.
+fn itself(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // Nor does it wait for the other end of a pipe.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other(format!("{} is no file", path.display()))),
     }
 }
 

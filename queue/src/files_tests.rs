@@ -1,3 +1,5 @@
+use std::os::unix::fs::{chown, symlink};
+
 use super::*;
 
 struct Store {
@@ -92,4 +94,25 @@ fn what_root_makes_belongs_to_those_who_have_the_folder() {
         assert_eq!((made.uid(), made.gid()), (1234, 5678), "{}", file.display());
     }
     assert!(lock.is_some() && super::lock(&store.path).unwrap().is_none());
+}
+
+#[test]
+fn nothing_leads_root_to_a_file_of_its_own() {
+    let store = Store::new(&[""]);
+    let (place, other) = (store.path.with_extension("lock"), with_end(&store.path, ".other"));
+    fs::write(&other, "another's").unwrap();
+    symlink(&other, &place).unwrap();
+    assert!(lock(&store.path).is_err() && give_to_owner_of_folder(&place).is_err());
+    fs::remove_file(&place).unwrap();
+    fs::create_dir(&place).unwrap();
+    assert!(lock(&store.path).is_err() && give_to_owner_of_folder(&place).is_err());
+    fs::remove_dir(&place).unwrap();
+    fs::hard_link(&other, &place).unwrap();
+    let owner = || fs::metadata(&other).map(|other| other.uid()).unwrap();
+    let before = owner();
+    // Fails where nobody but root can try it.
+    let _ = chown(store.path.parent().unwrap(), Some(1234), None);
+    assert!(lock(&store.path).unwrap().is_some());
+    give_to_owner_of_folder(&place).unwrap();
+    assert_eq!((fs::read_to_string(&other).unwrap().as_str(), owner()), ("another's", before));
 }
