@@ -90,9 +90,12 @@ fn builder(timeout: Option<Duration>) -> reqwest::ClientBuilder {
 /// either way nothing is known about what became of the request.
 #[derive(Debug, Error)]
 pub enum CallError {
-    /// No connection, no answer in time, or a broken one.
+    /// No connection, or nobody on it who said who it is: nothing was sent.
     #[error("{0} does not answer: {1}")]
-    Unreachable(String, String),
+    Unconnected(String, String),
+    /// No answer in time, or a broken one.
+    #[error("{0} does not answer: {1}")]
+    Unanswered(String, String),
     /// Somebody answered who does not hold the key.
     #[error(
         "{who} answered {status} without a valid signature ({why}): either another program holds that port, or {key} or the clock differs on the other side"
@@ -325,7 +328,8 @@ impl SignedClient {
         if let Some(&Stranger { status, why }) = Stranger::within(&error) {
             return CallError::NotOurs { who: self.who(), key: self.key, status, why };
         }
-        CallError::Unreachable(self.who(), chain(&error.without_url()))
+        let unreached = if error.is_connect() { CallError::Unconnected } else { CallError::Unanswered };
+        unreached(self.who(), chain(&error.without_url()))
     }
 }
 
