@@ -145,6 +145,9 @@ pub fn reindex(path: &Path) -> Result<Held, StoreError> {
 
 /// Puts what the record in `connection` makes in the place of all that is there, at once or not at all.
 pub(super) fn remake(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let records: u64 =
+        connection.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).map_err(failed)?;
+    tracing::info!(records, "making the memory anew; with many records this takes minutes");
     let new = Scratch::beside(path, "new");
     let made = rebuilt(connection, &new.0)?;
     keep_vectors(connection, &made).map_err(failed)?;
