@@ -10,7 +10,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::rebuild::rebuild;
-use super::{BUSY, check, embedded, lasting, open_reader, upgrade};
+use super::{BUSY, check, embedded, lasting, upgrade};
 use crate::store::StoreError;
 use crate::store::vectors::from_bytes;
 
@@ -246,11 +246,11 @@ pub fn restore(path: &Path, from: &Path) -> Result<(Held, Option<PathBuf>), Stor
     }
     let unfinished = Scratch::beside(path, "unfinished");
     // With what is in its log, if it is a memory that was moved aside.
-    let backup = open_reader(from).map_err(|error| unopened(from, error))?;
+    let backup = wal::open_source(from).map_err(|error| damaged(from, error))?;
     let taken = write(&backup, &unfinished.0).and_then(|()| upgrade::upgrade_copy(&unfinished.0));
-    taken.map_err(|error| match error {
-        StoreError::Open { source, .. } => unopened(from, source),
-        other => unopened(from, other),
+    taken.map_err(|error| {
+        let (from, path, why) = (from.display(), path.display(), shared::error::chain(&error));
+        StoreError::Unfit(format!("the backup {from} could not be brought to {path}: {why}"))
     })?;
     let checked = check::check(&unfinished.0)?;
     if let Some(first) = checked.differences.first() {
