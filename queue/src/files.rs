@@ -115,12 +115,24 @@ pub fn replace(path: &Path, new: &Path) -> io::Result<Option<PathBuf>> {
 
 /// Where the store at `path` is to be moved; where a replacement that was cut off had begun to move it.
 fn place_aside(path: &Path) -> PathBuf {
-    let begun = beside(path, REPLACED).filter(|(at, _)| at.ends_with('Z')).map(|(_, file)| file).max();
-    let has_log = |path: &Path| with_end(path, "-wal").exists();
-    let begun = begun.filter(|begun| !(path.exists() || has_log(path) && has_log(begun)));
+    let begun = beside(path, REPLACED).filter(|(at, _)| at.ends_with('Z')).max();
+    let begun =
+        begun.filter(|(at, begun)| !path.exists() && may_have_log(at, begun, &with_end(path, "-wal")));
     // So exactly that a second one in the same second does not take the place of the first.
-    let anew = || Timestamp::now().strftime(&format!("{REPLACED}%Y%m%dT%H%M%S.%3fZ")).to_string();
-    begun.unwrap_or_else(|| with_end(path, &anew()))
+    begun
+        .map_or_else(|| with_end(path, &format!("{REPLACED}{}", stamp(Timestamp::now()))), |(_, begun)| begun)
+}
+
+/// Whether `log`, if there is one, can be that of the file moved aside `at` that time: it has none yet, and nobody has
+/// written to the log since.
+fn may_have_log(at: &str, aside: &Path, log: &Path) -> bool {
+    let Ok(log) = fs::metadata(log) else { return true };
+    let written = log.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+    written.is_some_and(|written| *stamp(written) <= *at) && !with_end(aside, "-wal").exists()
+}
+
+fn stamp(time: Timestamp) -> String {
+    time.strftime("%Y%m%dT%H%M%S.%3fZ").to_string()
 }
 
 /// Where there is no store at `path`: what shows that there was one, or was to be one. An empty one in its place would hide

@@ -29,7 +29,10 @@ impl Store {
     }
 }
 
-const BEFORE: &str = ".replaced-20260101T000000Z";
+/// Of a replacement that was cut off; the log is older, since nobody wrote to it any more.
+const BEFORE: &str = ".replaced-20991231T000000.000Z";
+/// Of one that was done before somebody wrote to the log.
+const LONG_BEFORE: &str = ".replaced-20260101T000000.000Z";
 
 #[test]
 fn a_store_is_replaced_together_with_its_log() {
@@ -76,6 +79,11 @@ fn a_log_is_never_moved_to_another_file_than_its_own() {
     let store = Store::new(&["-wal", BEFORE, &log]);
     store.replace();
     assert_eq!(store.text(&log), Some(format!("former{log}")));
+
+    let store = Store::new(&["-wal", LONG_BEFORE]);
+    store.replace();
+    assert_eq!(store.text(&format!("{LONG_BEFORE}-wal")), None);
+    assert_eq!(store.text("-wal"), None, "it has a place of its own");
 }
 
 #[test]
