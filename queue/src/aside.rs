@@ -16,6 +16,8 @@ use crate::files::{beside, with_end};
 const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 const TIME: &str = "%Y%m%dT%H%M%SZ";
 const START: &str = ".schema-";
+/// Of the store, that an upgrade takes room for.
+const COPIES: u64 = 3;
 
 /// A copy that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,14 +64,15 @@ pub fn set<E>(path: &Path, schema: i64, copy: impl FnOnce(&Path) -> Result<(), E
     Ok(Copied(Some(aside)))
 }
 
-/// Whether there is room for a copy of the store at `path` beside it. To find out by writing would leave none for others.
+/// Whether there is room to upgrade the store at `path`: for the copy that is set aside, for what is made anew, and for the
+/// log that this goes through. To find out by writing would leave none for others.
 ///
 /// # Errors
 /// There is not; the file system does not tell.
 pub fn room(path: &Path) -> io::Result<()> {
     let stat = rustix::fs::statvfs(path)?;
     let size = |end: &str| fs::metadata(with_end(path, end)).map_or(0, |file| file.len());
-    enough(stat.f_bavail.saturating_mul(stat.f_frsize), size("") + size("-wal"))
+    enough(stat.f_bavail.saturating_mul(stat.f_frsize), COPIES * (size("") + size("-wal")))
 }
 
 fn enough(free: u64, wanted: u64) -> io::Result<()> {
