@@ -14,10 +14,11 @@ use http::{HeaderMap, HeaderValue, request::Parts};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use shared::{
+    client::travel,
     config::SIGNING_KEY,
     error::ApiError,
     keys::{self, KeyBook},
-    server::{BodyMemory, bearer, read_body},
+    server::{BodyMemory, bearer, read_body_within},
     signature::{self, Headers, KeyId, SignatureError, SigningKeys, TOLERANCE_SECONDS, Tokens, Verified},
 };
 
@@ -29,9 +30,10 @@ const HASHED_AT_ONCE: usize = 1024 * 1024;
 const MEBIBYTES_FOR_BODIES: u32 = 256;
 /// The largest answer that is signed.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
-/// How long a signed body may take to arrive, through a tunnel on a slow line: the largest needs so long at little more
-/// than 1 Mbit/s.
-const BODY_DEADLINE: Duration = Duration::from_secs(240);
+/// How long a signed body may take to arrive, beside the time that what has arrived of it was under way on a slow line.
+const BODY_DEADLINE: Duration = Duration::from_secs(60);
+/// The longest that any may take: the largest needs so long at little more than 1 Mbit/s.
+const LONGEST: Duration = Duration::from_secs(240);
 
 /// The setting of the bearer tokens.
 pub const MEMORY_TOKEN: &str = "MEMORY_TOKEN";
@@ -106,7 +108,7 @@ impl Auth {
             let (parts, body) = request.into_parts();
             // What has nothing to say in a body is not waited for.
             let limit = if parts.method.is_safe() { 0 } else { LARGEST_SIGNED };
-            let body = read_body(body, limit, BODY_DEADLINE, &self.memory).await?;
+            let body = read_body_within(body, limit, deadline, &self.memory).await?;
             let verified = self.verified(headers.clone(), arrived, body.bytes).await?;
             let body = verified.map_err(|why| self.refused(why))?;
             self.note(SIGNING_KEY, body.key(), &parts);
@@ -162,6 +164,11 @@ impl Auth {
     fn refused(&self, why: SignatureError) -> ApiError {
         ApiError::unauthorized(format!("{why}; {}", self.hint))
     }
+}
+
+/// Somebody who sends next to nothing is not waited for as those are who send much over a slow line.
+fn deadline(received: usize) -> Duration {
+    (BODY_DEADLINE + travel(received)).min(LONGEST)
 }
 
 /// Whether the signature can still be valid, to be known before a body is read for it.
@@ -236,6 +243,11 @@ async fn sign(keys: &SigningKeys, id: &str, response: Response) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_who_sends_much_has_much_time() {
+        assert_eq!([0, 1 << 20, 64 << 20].map(|received| deadline(received).as_secs()), [60, 68, 240]);
+    }
 
     #[tokio::test]
     async fn a_signature_does_not_grow_old_while_its_body_arrives() {
