@@ -249,7 +249,11 @@ pub fn restore(path: &Path, from: &Path) -> Result<(Held, Option<PathBuf>), Stor
     let backup = wal::open_source(from).map_err(|error| damaged(from, error))?;
     let taken = write(&backup, &unfinished.0).and_then(|()| upgrade::upgrade_copy(&unfinished.0));
     taken.map_err(|error| {
-        let (from, path, why) = (from.display(), path.display(), shared::error::chain(&error));
+        let why = match &error {
+            StoreError::Open { source, .. } | StoreError::Backend(source) => source.to_string(),
+            other => other.to_string(),
+        };
+        let (from, path) = (from.display(), path.display());
         StoreError::Unfit(format!("the backup {from} could not be brought to {path}: {why}"))
     })?;
     let checked = check::check(&unfinished.0)?;
