@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::files::{beside, with_end};
+use crate::files::{self, beside, with_end};
 
 /// Nobody goes back after so long, and what was removed from a store must be gone from here, too.
 const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -24,8 +24,8 @@ const COPIES: u64 = 3;
 pub struct Aside {
     /// Where.
     pub path: PathBuf,
-    /// When it goes by itself.
-    pub until: Timestamp,
+    /// When it goes by itself; what a restore moved aside stays until somebody removes it.
+    pub until: Option<Timestamp>,
 }
 
 /// A copy that was just made. It goes again unless it is kept: an upgrade that failed has changed nothing, and each further
@@ -99,12 +99,20 @@ pub fn clear(path: &Path) -> Vec<Aside> {
         let made = fs::metadata(&path).and_then(|known| known.modified()).ok();
         let until = made.and_then(|made| Timestamp::try_from(made + KEPT).ok()).unwrap_or(now);
         if whole && until > now {
-            left.push(Aside { path, until });
+            left.push(Aside { path, until: Some(until) });
         } else {
             remove(&path, "it was kept for long enough");
         }
     }
     left
+}
+
+/// As [`clear`], with what restores have moved aside.
+pub fn left(path: &Path) -> Vec<Aside> {
+    let mut replaced: Vec<_> = files::replaced(path).collect();
+    replaced.sort();
+    let replaced = replaced.into_iter().map(|path| Aside { path, until: None });
+    clear(path).into_iter().chain(replaced).collect()
 }
 
 fn remove(copy: &Path, why: &'static str) {

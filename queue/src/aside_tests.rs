@@ -59,7 +59,7 @@ fn the_newest_copy_that_can_be_opened_is_the_way_back_and_old_ones_go() {
     left.sort();
     assert_eq!(left, [second, third]);
     assert!(!old.exists() && !first.exists() && !unfinished.exists() && other.exists());
-    let until = clear(&store.path)[0].until.duration_since(Timestamp::now()).as_hours();
+    let until = clear(&store.path)[0].until.unwrap().duration_since(Timestamp::now()).as_hours();
     assert_eq!(until, 14 * 24 - 1, "from when it was made");
 }
 
@@ -93,4 +93,14 @@ fn an_upgrade_is_not_begun_where_there_is_no_room_for_it() {
     let stat = rustix::fs::statvfs(&store.path).unwrap();
     File::create(&store.path).unwrap().set_len(stat.f_bavail * stat.f_frsize / 2).unwrap();
     assert_eq!(room(&store.path).unwrap_err().kind(), io::ErrorKind::StorageFull);
+}
+
+#[test]
+fn what_restores_moved_aside_is_there_until_somebody_removes_it() {
+    let store = Store::new();
+    let ends = [".replaced-20260101T000000.000Z", ".replaced-20260101T000000.000Z-wal"];
+    let files = ends.map(|end| with_end(&store.path, end));
+    files.iter().for_each(|file| drop(File::create(file).unwrap()));
+    assert_eq!(clear(&store.path), []);
+    assert_eq!(left(&store.path), files.map(|path| Aside { path, until: None }));
 }

@@ -135,13 +135,18 @@ fn stamp(time: Timestamp) -> String {
     time.strftime("%Y%m%dT%H%M%S.%3fZ").to_string()
 }
 
+/// What was moved aside for the store at `path`, each with its log.
+pub(crate) fn replaced(path: &Path) -> impl Iterator<Item = PathBuf> {
+    beside(path, REPLACED).map(|(_, file)| file)
+}
+
 /// Where there is no store at `path`: what shows that there was one, or was to be one. An empty one in its place would hide
 /// that, and SQLite would throw away a log that is there.
 pub fn left_by_a_replacement(path: &Path) -> Option<PathBuf> {
     let log = with_end(path, "-wal");
     let log = fs::metadata(&log).is_ok_and(|log| log.len() > 0).then_some(log);
     let unfinished = || Some(with_end(path, ".unfinished")).filter(|file| file.exists());
-    let replaced = || beside(path, REPLACED).map(|(_, file)| file).max();
+    let replaced = || replaced(path).max();
     if path.exists() { None } else { log.or_else(unfinished).or_else(replaced) }
 }
 
