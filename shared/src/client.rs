@@ -367,7 +367,6 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::trace::{self, TraceParent};
 
     #[test]
     fn a_target_says_when_to_come_back_in_seconds_or_by_a_date() {
@@ -390,15 +389,5 @@ mod tests {
         let answer = "Cannot POST /services/T0/B0/s3cret?token=an0ther-s3cret";
         assert_eq!(said(hook, answer), "Cannot POST <hidden>?<hidden>");
         assert_eq!(said("https://example.org/hook", "no /hook here"), "no /hook here");
-    }
-
-    #[tokio::test]
-    async fn each_call_names_its_trace_with_a_span_of_its_own() {
-        assert!(trace_headers().is_empty(), "no trace, no header");
-        let trace = TraceParent::generate();
-        let named = || TraceParent::of_headers(&trace_headers()).unwrap();
-        let (first, second) = trace::within(Some(trace), async { (named(), named()) }).await;
-        assert!(first != second && first != trace && second != trace);
-        assert_eq!([first.trace_id(), second.trace_id()], [trace.trace_id(), trace.trace_id()]);
     }
 }
