@@ -6,7 +6,7 @@ use claude_endpoint::cli::{self, Command};
 use claude_endpoint::{App, config, config::Cli};
 use shared::config::Loaded;
 use shared::service::{self, Verb};
-use shared::telemetry;
+use shared::{keys, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -27,11 +27,11 @@ async fn run(loaded: Loaded<Cli>) -> anyhow::Result<ExitCode> {
         Command::Own(command) => return cli::run(command, &loaded.cli).await,
     }
     telemetry::init(&service.log)?;
-    let stop = service::stop_signal()?;
+    keys::expect_hangup();
     let config = loaded.cli.config()?;
     let built = App::build(config).await?;
     let listener = service::bind(service).await?;
     tracing::info!(address = %listener.local_addr()?, "claude-endpoint listens");
-    built.run(listener, stop).await;
+    built.run(listener, service::stop_signal()?).await;
     Ok(ExitCode::SUCCESS)
 }

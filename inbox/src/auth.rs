@@ -14,10 +14,11 @@ use http::{HeaderMap, HeaderValue, request::Parts};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use shared::{
+    client::travel,
     config::SIGNING_KEY,
     error::ApiError,
     keys::{self, KeyBook},
-    server::{BodyMemory, bearer, read_body},
+    server::{BodyMemory, bearer, read_body_within},
     signature::{self, Headers, KeyId, SignatureError, SigningKeys, TOLERANCE_SECONDS, Tokens, Verified},
 };
 
@@ -29,9 +30,10 @@ const HASHED_AT_ONCE: usize = 1024 * 1024;
 const MEBIBYTES_FOR_BODIES: u32 = 256;
 /// The largest answer that is signed.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
-/// How long a signed body may take to arrive, through a tunnel on a slow line: the largest needs so long at little more
-/// than 1 Mbit/s, and its signature is valid for longer.
-const BODY_DEADLINE: Duration = Duration::from_secs(240);
+/// How long a signed body may take to arrive, beside the time that what has arrived of it was under way on a slow line.
+const BODY_DEADLINE: Duration = Duration::from_secs(60);
+/// The longest that any may take: the largest needs so long at little more than 1 Mbit/s.
+const LONGEST: Duration = Duration::from_secs(240);
 
 /// The setting of the bearer tokens.
 pub const MEMORY_TOKEN: &str = "MEMORY_TOKEN";
@@ -94,15 +96,21 @@ impl Auth {
         self
     }
 
-    /// The caller, and the body if it had to be read to find out.
+    /// The caller of a request whose head arrived just now, and the body if it had to be read to find out.
     async fn check(&self, request: Request) -> Result<(Caller, Request), ApiError> {
+        self.check_at(Timestamp::now().as_second(), request).await
+    }
+
+    /// Of a request whose head arrived at that second. A signature is no older than it was then: the body may take long.
+    async fn check_at(&self, arrived: i64, request: Request) -> Result<(Caller, Request), ApiError> {
         if let Some(headers) = signed_headers(request.headers()) {
-            timely(&headers).map_err(|why| self.refused(why))?;
+            timely(&headers, arrived).map_err(|why| self.refused(why))?;
             let (parts, body) = request.into_parts();
             // What has nothing to say in a body is not waited for.
             let limit = if parts.method.is_safe() { 0 } else { LARGEST_SIGNED };
-            let body = read_body(body, limit, BODY_DEADLINE, &self.memory).await?;
-            let body = self.verified(headers.clone(), body.bytes).await?.map_err(|why| self.refused(why))?;
+            let body = read_body_within(body, limit, deadline, &self.memory).await?;
+            let verified = self.verified(headers.clone(), arrived, body.bytes).await?;
+            let body = verified.map_err(|why| self.refused(why))?;
             self.note(SIGNING_KEY, body.key(), &parts);
             if signature::is_bound_elsewhere(
                 &headers.id,
@@ -130,10 +138,11 @@ impl Auth {
     async fn verified(
         &self,
         headers: Headers,
+        arrived: i64,
         body: Bytes,
     ) -> Result<Result<Verified, SignatureError>, ApiError> {
         let (keys, is_large) = (Arc::clone(&self.keys), body.len() > HASHED_AT_ONCE);
-        let verify = move || keys.verify(&headers, Timestamp::now().as_second(), body);
+        let verify = move || keys.verify(&headers, arrived, body);
         if !is_large {
             return Ok(verify());
         }
@@ -157,9 +166,14 @@ impl Auth {
     }
 }
 
+/// Somebody who sends next to nothing is not waited for as those are who send much over a slow line.
+fn deadline(received: usize) -> Duration {
+    (BODY_DEADLINE + travel(received)).min(LONGEST)
+}
+
 /// Whether the signature can still be valid, to be known before a body is read for it.
-fn timely(headers: &Headers) -> Result<(), SignatureError> {
-    let off = Timestamp::now().as_second().abs_diff(headers.timestamp);
+fn timely(headers: &Headers, arrived: i64) -> Result<(), SignatureError> {
+    let off = arrived.abs_diff(headers.timestamp);
     if off > TOLERANCE_SECONDS.unsigned_abs() { Err(SignatureError::Stale) } else { Ok(()) }
 }
 
@@ -224,4 +238,33 @@ async fn sign(keys: &SigningKeys, id: &str, response: Response) -> Response {
         parts.headers.insert(signature::ANSWER, value);
     }
     Response::from_parts(parts, Body::from(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_sends_much_has_much_time() {
+        assert_eq!([0, 1 << 20, 64 << 20].map(|received| deadline(received).as_secs()), [60, 68, 240]);
+    }
+
+    #[tokio::test]
+    async fn a_signature_does_not_grow_old_while_its_body_arrives() {
+        let key = SigningKeys::parse(&"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()).unwrap();
+        let auth = Auth::signed("a-service", key.clone());
+        let arrived = Timestamp::now().as_second() - 2 * TOLERANCE_SECONDS;
+        let signed = |at| {
+            let headers = key.sign("d1", at, b"{}");
+            let request = Request::post("/in").header(signature::ID, headers.id);
+            let request = request.header(signature::TIMESTAMP, headers.timestamp);
+            request.header(signature::SIGNATURE, headers.signature).body(Body::from("{}")).unwrap()
+        };
+        for off in [-TOLERANCE_SECONDS, TOLERANCE_SECONDS] {
+            let caller = auth.check_at(arrived, signed(arrived + off)).await.unwrap().0;
+            assert_eq!(caller, Caller::Signed { id: "d1".to_owned() });
+        }
+        assert!(auth.check_at(arrived, signed(arrived - TOLERANCE_SECONDS - 1)).await.is_err());
+        assert!(auth.check(signed(arrived)).await.is_err());
+    }
 }

@@ -131,7 +131,7 @@ async fn a_stale_signature_is_refused_before_the_body_is_read() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
     let read = stream.read_exact(&mut answer);
-    // Well before the 240 s in which a body may arrive.
+    // Well before the minute in which a body may arrive, of which nothing has.
     tokio::time::timeout(Duration::from_secs(30), read).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 401");
 }

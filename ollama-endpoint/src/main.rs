@@ -6,7 +6,7 @@ use ollama_endpoint::cli::{self, Command};
 use ollama_endpoint::config::Cli;
 use ollama_endpoint::{App, config};
 use shared::config::Loaded;
-use shared::{service, telemetry};
+use shared::{keys, service, telemetry};
 
 /// Every proxied request allocates a hundred times.
 #[global_allocator]
@@ -31,10 +31,10 @@ async fn run(loaded: Loaded<Cli>) -> anyhow::Result<ExitCode> {
         Some(Command::Own(command)) => return cli::run(command, &loaded.cli).await,
     }
     telemetry::init(&settings.log)?;
-    let stop = service::stop_signal()?;
+    keys::expect_hangup();
     let app = App::build(loaded.cli.config()?).await?;
     let listener = service::bind(settings).await?;
     tracing::info!(address = %listener.local_addr()?, "ollama-endpoint listens");
-    app.run(listener, stop).await;
+    app.run(listener, service::stop_signal()?).await;
     Ok(ExitCode::SUCCESS)
 }

@@ -322,8 +322,8 @@ pub trait Store: Send + Sync + 'static {
     /// many; a delivery that is needed by now is left alone.
     async fn strip(&self, deliveries: Vec<String>, audit: Audit, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Removes the copies from before an upgrade that were kept for long enough. Answers the others: they have still what was
-    /// forgotten since.
+    /// Removes the copies from before an upgrade that were kept for long enough. Answers the others, and what restores moved
+    /// aside: they have still what was forgotten since.
     async fn copies(&self) -> Result<Vec<Aside>, StoreError>;
 
     /// Ids of up to `limit` memories that nobody has said since a moment.

@@ -104,11 +104,15 @@ async fn forgetting_tells_the_copies_that_have_it_still() {
     service.ask("POST", "/memory-update", update("The key is hunter2")).await;
     let id = service.outcome(0).await["detail"]["memory"].clone();
     let copy = service.file("memory.db.schema-3-20261130T070000Z");
-    std::fs::write(&copy, "").unwrap();
+    let replaced = service.file("memory.db.replaced-20261130T070000.000Z");
+    for file in [&copy, &replaced] {
+        std::fs::write(file, "").unwrap();
+    }
     let (status, answer) = service.ask("POST", "/memory/forget", Some(json!({"ids": [id]}))).await;
     assert_eq!((status, answer["count"].as_u64()), (200, Some(1)), "{answer}");
     assert_eq!(answer["copies"][0]["path"], copy.display().to_string());
     assert!(answer["copies"][0]["until"].is_string());
+    assert_eq!(answer["copies"][1], json!({"path": replaced.display().to_string(), "until": null}));
 }
 
 #[tokio::test]

@@ -10,20 +10,22 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::files::{beside, with_end};
+use crate::files::{self, beside, with_end};
 
 /// Nobody goes back after so long, and what was removed from a store must be gone from here, too.
 const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 const TIME: &str = "%Y%m%dT%H%M%SZ";
 const START: &str = ".schema-";
+/// Of the store, that an upgrade takes room for.
+const COPIES: u64 = 3;
 
 /// A copy that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Aside {
     /// Where.
     pub path: PathBuf,
-    /// When it goes by itself.
-    pub until: Timestamp,
+    /// When it goes by itself; what a restore moved aside stays until somebody removes it.
+    pub until: Option<Timestamp>,
 }
 
 /// A copy that was just made. It goes again unless it is kept: an upgrade that failed has changed nothing, and each further
@@ -62,14 +64,15 @@ pub fn set<E>(path: &Path, schema: i64, copy: impl FnOnce(&Path) -> Result<(), E
     Ok(Copied(Some(aside)))
 }
 
-/// Whether there is room for a copy of the store at `path` beside it. To find out by writing would leave none for others.
+/// Whether there is room to upgrade the store at `path`: for the copy that is set aside, for what is made anew, and for the
+/// log that this goes through. To find out by writing would leave none for others.
 ///
 /// # Errors
 /// There is not; the file system does not tell.
 pub fn room(path: &Path) -> io::Result<()> {
     let stat = rustix::fs::statvfs(path)?;
     let size = |end: &str| fs::metadata(with_end(path, end)).map_or(0, |file| file.len());
-    enough(stat.f_bavail.saturating_mul(stat.f_frsize), size("") + size("-wal"))
+    enough(stat.f_bavail.saturating_mul(stat.f_frsize), COPIES * (size("") + size("-wal")))
 }
 
 fn enough(free: u64, wanted: u64) -> io::Result<()> {
@@ -96,12 +99,20 @@ pub fn clear(path: &Path) -> Vec<Aside> {
         let made = fs::metadata(&path).and_then(|known| known.modified()).ok();
         let until = made.and_then(|made| Timestamp::try_from(made + KEPT).ok()).unwrap_or(now);
         if whole && until > now {
-            left.push(Aside { path, until });
+            left.push(Aside { path, until: Some(until) });
         } else {
             remove(&path, "it was kept for long enough");
         }
     }
     left
+}
+
+/// As [`clear`], with what restores have moved aside.
+pub fn left(path: &Path) -> Vec<Aside> {
+    let mut replaced: Vec<_> = files::replaced(path).collect();
+    replaced.sort();
+    let replaced = replaced.into_iter().map(|path| Aside { path, until: None });
+    clear(path).into_iter().chain(replaced).collect()
 }
 
 fn remove(copy: &Path, why: &'static str) {

@@ -59,7 +59,7 @@ fn the_newest_copy_that_can_be_opened_is_the_way_back_and_old_ones_go() {
     left.sort();
     assert_eq!(left, [second, third]);
     assert!(!old.exists() && !first.exists() && !unfinished.exists() && other.exists());
-    let until = clear(&store.path)[0].until.duration_since(Timestamp::now()).as_hours();
+    let until = clear(&store.path)[0].until.unwrap().duration_since(Timestamp::now()).as_hours();
     assert_eq!(until, 14 * 24 - 1, "from when it was made");
 }
 
@@ -82,13 +82,25 @@ fn however_often_an_upgrade_fails_no_copy_is_left_of_it() {
 }
 
 #[test]
-fn a_copy_is_not_begun_where_there_is_no_room_for_it() {
+fn an_upgrade_is_not_begun_where_there_is_no_room_for_it() {
     let store = Store::new();
     File::create(&store.path).unwrap().set_len(3 << 20).unwrap();
     File::create(with_end(&store.path, "-wal")).unwrap().set_len(1 << 20).unwrap();
     room(&store.path).unwrap();
     let short = enough(1 << 20, 4 << 20).unwrap_err();
     assert_eq!(short.to_string(), "it takes 4 MiB, and 1 MiB are free");
-    File::create(&store.path).unwrap().set_len(1 << 43).unwrap();
+    // For the copy alone there would be.
+    let stat = rustix::fs::statvfs(&store.path).unwrap();
+    File::create(&store.path).unwrap().set_len(stat.f_bavail * stat.f_frsize / 2).unwrap();
     assert_eq!(room(&store.path).unwrap_err().kind(), io::ErrorKind::StorageFull);
+}
+
+#[test]
+fn what_restores_moved_aside_is_there_until_somebody_removes_it() {
+    let store = Store::new();
+    let ends = [".replaced-20260101T000000.000Z", ".replaced-20260101T000000.000Z-wal"];
+    let files = ends.map(|end| with_end(&store.path, end));
+    files.iter().for_each(|file| drop(File::create(file).unwrap()));
+    assert_eq!(clear(&store.path), []);
+    assert_eq!(left(&store.path), files.map(|path| Aside { path, until: None }));
 }

@@ -1,13 +1,14 @@
 //! A store's files: `queue.db` with its log beside it, `queue.db-wal`; the memory has such ones, too.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::{MetadataExt, chown},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 
 /// How the names of a store's own files end. A log belongs to the file that it was written for, and to no other.
 const ENDS: [&str; 3] = ["", "-wal", "-shm"];
@@ -38,11 +39,13 @@ fn folder(path: &Path) -> &Path {
 /// one has it.
 ///
 /// # Errors
-/// The file cannot be made.
+/// The file cannot be made, or is none.
 pub fn lock(path: &Path) -> io::Result<Option<File>> {
     let place = path.with_extension("lock");
-    let lock = File::create(&place)?;
-    give_to_owner_of_folder(&place)?;
+    let lock = itself(OpenOptions::new().write(true).create(true).truncate(false), &place)?;
+    if let Err(error) = give(&lock, &place) {
+        tracing::warn!(lock = %place.display(), %error, "the lock stays root's; the service may be unable to open it");
+    }
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -55,10 +58,25 @@ pub fn lock(path: &Path) -> io::Result<Option<File>> {
 /// # Errors
 /// It cannot be given.
 pub fn give_to_owner_of_folder(file: &Path) -> io::Result<()> {
-    let (made, folder) = (fs::metadata(file)?, fs::metadata(folder(file))?);
+    give(&itself(OpenOptions::new().read(true), file)?, file)
+}
+
+fn give(file: &File, path: &Path) -> io::Result<()> {
+    let (made, folder) = (file.metadata()?, fs::metadata(folder(path))?);
     match made.uid() {
-        0 => chown(file, Some(folder.uid()), Some(folder.gid())),
+        0 if folder.uid() != 0 && made.nlink() == 1 => fchown(file, Some(folder.uid()), Some(folder.gid())),
         _ => Ok(()),
+    }
+}
+
+/// Opens a file that is one: those who have the folder could have put there what leads root to a file of its own.
+fn itself(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // Nor does it wait for the other end of a pipe.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other(format!("{} is no file", path.display()))),
     }
 }
 
@@ -97,12 +115,29 @@ pub fn replace(path: &Path, new: &Path) -> io::Result<Option<PathBuf>> {
 
 /// Where the store at `path` is to be moved; where a replacement that was cut off had begun to move it.
 fn place_aside(path: &Path) -> PathBuf {
-    let begun = beside(path, REPLACED).filter(|(at, _)| at.ends_with('Z')).map(|(_, file)| file).max();
-    let has_log = |path: &Path| with_end(path, "-wal").exists();
-    let begun = begun.filter(|begun| !(path.exists() || has_log(path) && has_log(begun)));
+    let begun = beside(path, REPLACED).filter(|(at, _)| at.ends_with('Z')).max();
+    let begun =
+        begun.filter(|(at, begun)| !path.exists() && may_have_log(at, begun, &with_end(path, "-wal")));
     // So exactly that a second one in the same second does not take the place of the first.
-    let anew = || Timestamp::now().strftime(&format!("{REPLACED}%Y%m%dT%H%M%S.%3fZ")).to_string();
-    begun.unwrap_or_else(|| with_end(path, &anew()))
+    begun
+        .map_or_else(|| with_end(path, &format!("{REPLACED}{}", stamp(Timestamp::now()))), |(_, begun)| begun)
+}
+
+/// Whether `log`, if there is one, can be that of the file moved aside `at` that time: it has none yet, and nobody has
+/// written to the log since.
+fn may_have_log(at: &str, aside: &Path, log: &Path) -> bool {
+    let Ok(log) = fs::metadata(log) else { return true };
+    let written = log.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+    written.is_some_and(|written| *stamp(written) <= *at) && !with_end(aside, "-wal").exists()
+}
+
+fn stamp(time: Timestamp) -> String {
+    time.strftime("%Y%m%dT%H%M%S.%3fZ").to_string()
+}
+
+/// What was moved aside for the store at `path`, each with its log.
+pub(crate) fn replaced(path: &Path) -> impl Iterator<Item = PathBuf> {
+    beside(path, REPLACED).map(|(_, file)| file)
 }
 
 /// Where there is no store at `path`: what shows that there was one, or was to be one. An empty one in its place would hide
@@ -111,7 +146,7 @@ pub fn left_by_a_replacement(path: &Path) -> Option<PathBuf> {
     let log = with_end(path, "-wal");
     let log = fs::metadata(&log).is_ok_and(|log| log.len() > 0).then_some(log);
     let unfinished = || Some(with_end(path, ".unfinished")).filter(|file| file.exists());
-    let replaced = || beside(path, REPLACED).map(|(_, file)| file).max();
+    let replaced = || replaced(path).max();
     if path.exists() { None } else { log.or_else(unfinished).or_else(replaced) }
 }
 

@@ -1,3 +1,5 @@
+use std::os::unix::fs::{chown, symlink};
+
 use super::*;
 
 struct Store {
@@ -27,7 +29,10 @@ impl Store {
     }
 }
 
-const BEFORE: &str = ".replaced-20260101T000000Z";
+/// Of a replacement that was cut off; the log is older, since nobody wrote to it any more.
+const BEFORE: &str = ".replaced-20991231T000000.000Z";
+/// Of one that was done before somebody wrote to the log.
+const LONG_BEFORE: &str = ".replaced-20260101T000000.000Z";
 
 #[test]
 fn a_store_is_replaced_together_with_its_log() {
@@ -74,6 +79,11 @@ fn a_log_is_never_moved_to_another_file_than_its_own() {
     let store = Store::new(&["-wal", BEFORE, &log]);
     store.replace();
     assert_eq!(store.text(&log), Some(format!("former{log}")));
+
+    let store = Store::new(&["-wal", LONG_BEFORE]);
+    store.replace();
+    assert_eq!(store.text(&format!("{LONG_BEFORE}-wal")), None);
+    assert_eq!(store.text("-wal"), None, "it has a place of its own");
 }
 
 #[test]
@@ -92,4 +102,25 @@ fn what_root_makes_belongs_to_those_who_have_the_folder() {
         assert_eq!((made.uid(), made.gid()), (1234, 5678), "{}", file.display());
     }
     assert!(lock.is_some() && super::lock(&store.path).unwrap().is_none());
+}
+
+#[test]
+fn nothing_leads_root_to_a_file_of_its_own() {
+    let store = Store::new(&[""]);
+    let (place, other) = (store.path.with_extension("lock"), with_end(&store.path, ".other"));
+    fs::write(&other, "another's").unwrap();
+    symlink(&other, &place).unwrap();
+    assert!(lock(&store.path).is_err() && give_to_owner_of_folder(&place).is_err());
+    fs::remove_file(&place).unwrap();
+    fs::create_dir(&place).unwrap();
+    assert!(lock(&store.path).is_err() && give_to_owner_of_folder(&place).is_err());
+    fs::remove_dir(&place).unwrap();
+    fs::hard_link(&other, &place).unwrap();
+    let owner = || fs::metadata(&other).map(|other| other.uid()).unwrap();
+    let before = owner();
+    // Fails where nobody but root can try it.
+    let _ = chown(store.path.parent().unwrap(), Some(1234), None);
+    assert!(lock(&store.path).unwrap().is_some());
+    give_to_owner_of_folder(&place).unwrap();
+    assert_eq!((fs::read_to_string(&other).unwrap().as_str(), owner()), ("another's", before));
 }

@@ -164,6 +164,40 @@ async fn a_look_from_outside_and_a_backup_see_a_damaged_log_and_leave_it() {
     assert_eq!(crate::backup(&url(copy.path()), &backup).await.unwrap().deliveries, DELIVERIES as u64);
 }
 
+#[tokio::test]
+async fn a_store_that_was_moved_aside_with_a_damaged_log_is_not_put_back() {
+    let killed = Killed::new().await;
+    let commits = killed.commits();
+    let log = killed.damaged(at(commits[commits.len() - 10]) + 100, 1);
+    let (copy, target) = (killed.with(&log), tempfile::tempdir().unwrap());
+    for _ in 0..2 {
+        let refused =
+            crate::restore(&url(target.path()), &copy.path().join("queue.db"), false).await.unwrap_err();
+        assert!(refused.to_string().contains("queue.db-wal: the log is damaged"), "{refused}");
+        assert_eq!(fs::read(log_in(copy.path())).unwrap(), log);
+    }
+    let copy = killed.with(&killed.whole);
+    let restored = crate::restore(&url(target.path()), &copy.path().join("queue.db"), false).await.unwrap();
+    assert_eq!(restored.deliveries, DELIVERIES as u64);
+}
+
+#[tokio::test]
+async fn a_backup_is_read_where_nothing_can_be_written() {
+    let (folder, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // One that was moved aside needs files beside it, if it is not said that nobody changes it.
+    let from = folder.path().join("50% #1?.db");
+    crate::open(&format!("sqlite://{}", from.display()), Options::default()).await.unwrap();
+    let others = || fs::read_dir(folder.path()).unwrap().count();
+    let before = others();
+    let mut source = wal::open_source(&from).unwrap();
+    assert!(keep::look_through(&from, &mut source, None).unwrap());
+    assert_eq!(others(), before, "nothing is made beside it");
+    drop(source);
+    crate::restore(&url(target.path()), &from, false).await.unwrap();
+    let none = crate::restore(&url(target.path()), &folder.path().join("none.db"), true).await.unwrap_err();
+    assert!(none.to_string().contains("cannot open") && none.to_string().contains("none.db"), "{none}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_look_beside_somebody_who_writes_takes_nothing_for_damage() {
     let folder = tempfile::tempdir().unwrap();

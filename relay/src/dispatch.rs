@@ -100,7 +100,7 @@ impl Dispatch {
                 let call = self.client.post(path, &job.id, body);
                 match self.prober.attend(bytes, call).await {
                     Ok(Ok(answer)) => self.answered(job, verdict::of_endpoint(service, &answer), &answer),
-                    Ok(Err(error)) => self.not_answered_by_endpoint(job, bytes, &error).await,
+                    Ok(Err(error)) => self.not_answered_by_endpoint(&job.id, bytes, &error).await,
                     Err(why) => {
                         let reason = format!("the {service} leaves an event unanswered: {why}");
                         self.unanswered.judge(&job.id, bytes, reason)
@@ -125,10 +125,13 @@ impl Dispatch {
 
     /// What was sent may or may not have arrived, and will be sent again under the same id. If the target is well, it
     /// is this event that it cannot take, and others must not wait for it.
-    async fn not_answered_by_endpoint(&self, job: &Job, bytes: usize, error: &CallError) -> Verdict {
-        match self.prober.is_there().await {
-            Ok(()) => Verdict::Retry { error: error.to_string(), after: None },
-            Err(_) => self.unanswered.judge(&job.id, bytes, error.to_string()),
+    async fn not_answered_by_endpoint(&self, id: &str, bytes: usize, error: &CallError) -> Verdict {
+        let reason = error.to_string();
+        match (self.prober.is_there().await, error) {
+            (Ok(()), _) => Verdict::Retry { error: reason, after: None },
+            (Err(_), CallError::Unanswered(..)) => self.unanswered.judge(id, bytes, reason),
+            // It was not this event that kept the line from answering.
+            (Err(_), _) => Verdict::Away { reason },
         }
     }
 
@@ -140,10 +143,12 @@ impl Dispatch {
         match error {
             CallError::NotOurs { .. } => Verdict::Away { reason: error_text },
             CallError::TooLarge(_) => Verdict::Retry { error: error_text, after: None },
-            CallError::Unreachable(..) if self.unanswered.count(&job.id) < PATIENCE => {
-                Verdict::Away { reason: error_text }
+            CallError::Unconnected(..) | CallError::Unanswered(..) => {
+                match self.unanswered.count(&job.id) < PATIENCE {
+                    true => Verdict::Away { reason: error_text },
+                    false => Verdict::Retry { error: error_text, after: None },
+                }
             }
-            CallError::Unreachable(..) => Verdict::Retry { error: error_text, after: None },
         }
     }
 }
@@ -220,6 +225,8 @@ fn body(job: &Job) -> serde_json::Result<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use shared::signature::SigningKeys;
+
     use super::*;
 
     #[test]
@@ -230,5 +237,24 @@ mod tests {
         assert!([1000; 4].map(is_away).iter().all(|away| *away), "an outage costs a small one no attempt");
         unanswered.forget("d1");
         assert!(is_away(20 << 20));
+    }
+
+    #[tokio::test]
+    async fn an_outage_costs_a_large_event_no_attempt() {
+        let closed = tokio::net::TcpSocket::new_v4().unwrap();
+        closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let target = Target {
+            name: "claude".to_owned(),
+            url: format!("http://{}/", closed.local_addr().unwrap()).parse().unwrap(),
+            keys: SigningKeys::parse(&"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()).unwrap(),
+            kind: Kind::Endpoint { service: "claude-endpoint", path: "/events" },
+        };
+        let client = client(&target, Duration::from_secs(10)).unwrap();
+        let dispatch = Dispatch::new(&target, client);
+        for _ in 0..=PATIENCE {
+            let error = dispatch.client.post("/events", "d1", Bytes::new()).await.unwrap_err();
+            let verdict = dispatch.not_answered_by_endpoint("d1", 20 << 20, &error).await;
+            assert!(matches!(verdict, Verdict::Away { .. }), "{verdict:?}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use relay::{
 };
 use shared::{
     config::Loaded,
+    keys,
     service::{self, Verb},
     telemetry,
 };
@@ -27,6 +28,8 @@ async fn run(loaded: Loaded<Cli>) -> anyhow::Result<ExitCode> {
     match loaded.cli.command.unwrap_or(Command::Service(Verb::Serve)) {
         Command::Service(Verb::Serve) => {
             telemetry::init(&args.service.log)?;
+            keys::expect_hangup();
+            // In a container nothing else would end it: the first process there is not ended by a signal that it does not take.
             let stop = service::stop_signal()?;
             let relay = Relay::build(Config::new(args.clone(), &loaded.tables)?).await?;
             relay.run(service::bind(&args.service).await?, stop).await?;

@@ -90,9 +90,12 @@ fn builder(timeout: Option<Duration>) -> reqwest::ClientBuilder {
 /// either way nothing is known about what became of the request.
 #[derive(Debug, Error)]
 pub enum CallError {
-    /// No connection, no answer in time, or a broken one.
+    /// No connection, or nobody on it who said who it is: nothing was sent.
     #[error("{0} does not answer: {1}")]
-    Unreachable(String, String),
+    Unconnected(String, String),
+    /// No answer in time, or a broken one.
+    #[error("{0} does not answer: {1}")]
+    Unanswered(String, String),
     /// Somebody answered who does not hold the key.
     #[error(
         "{who} answered {status} without a valid signature ({why}): either another program holds that port, or {key} or the clock differs on the other side"
@@ -325,7 +328,8 @@ impl SignedClient {
         if let Some(&Stranger { status, why }) = Stranger::within(&error) {
             return CallError::NotOurs { who: self.who(), key: self.key, status, why };
         }
-        CallError::Unreachable(self.who(), chain(&error.without_url()))
+        let unreached = if error.is_connect() { CallError::Unconnected } else { CallError::Unanswered };
+        unreached(self.who(), chain(&error.without_url()))
     }
 }
 
@@ -363,7 +367,6 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::trace::{self, TraceParent};
 
     #[test]
     fn a_target_says_when_to_come_back_in_seconds_or_by_a_date() {
@@ -386,15 +389,5 @@ mod tests {
         let answer = "Cannot POST /services/T0/B0/s3cret?token=an0ther-s3cret";
         assert_eq!(said(hook, answer), "Cannot POST <hidden>?<hidden>");
         assert_eq!(said("https://example.org/hook", "no /hook here"), "no /hook here");
-    }
-
-    #[tokio::test]
-    async fn each_call_names_its_trace_with_a_span_of_its_own() {
-        assert!(trace_headers().is_empty(), "no trace, no header");
-        let trace = TraceParent::generate();
-        let named = || TraceParent::of_headers(&trace_headers()).unwrap();
-        let (first, second) = trace::within(Some(trace), async { (named(), named()) }).await;
-        assert!(first != second && first != trace && second != trace);
-        assert_eq!([first.trace_id(), second.trace_id()], [trace.trace_id(), trace.trace_id()]);
     }
 }

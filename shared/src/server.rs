@@ -31,7 +31,7 @@ use tower::{Layer, Service, ServiceExt};
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 use tracing::field::Empty;
 
-pub use self::body::{BodyMemory, ReadBody, read_body};
+pub use self::body::{BodyMemory, ReadBody, read_body, read_body_within};
 use self::{
     connections::{Connections, Place},
     watched::{Unread, WatchedBody, WatchedStream},

@@ -115,13 +115,13 @@ pub async fn bind(service: &ServiceArgs) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// A token that is cancelled by SIGTERM or SIGINT; a second signal ends the process at once.
+/// A token that is cancelled by SIGTERM or SIGINT; a second signal ends the process at once. Until this is called, the first
+/// one does: a start may take long, and nobody looks at the token during it.
 ///
 /// # Errors
 /// The process cannot listen for signals.
 pub fn stop_signal() -> anyhow::Result<CancellationToken> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    keys::expect_hangup();
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tokio::spawn(async move {

@@ -125,12 +125,18 @@ fn copies(copies: &Value) -> String {
     let mut told = String::new();
     for copy in copies.as_array().into_iter().flatten() {
         let text = |name: &str| printable(copy[name].as_str().unwrap_or("-"));
-        let (path, until) = (text("path"), text("until"));
-        let day = until.split('T').next().unwrap_or_default();
-        let _ = writeln!(
-            told,
-            "a copy from before an upgrade has it still; it goes by itself on {day}, or now with: rm {path}"
-        );
+        let path = text("path");
+        let _ = match copy["until"].as_str() {
+            Some(until) => writeln!(
+                told,
+                "a copy from before an upgrade has it still; it goes by itself on {}, or now with: rm {path}",
+                printable(until.split('T').next().unwrap_or_default())
+            ),
+            None => writeln!(
+                told,
+                "what a restore moved aside may have it still; it stays until you remove it: rm {path}"
+            ),
+        };
     }
     told
 }

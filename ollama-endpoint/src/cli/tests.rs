@@ -43,13 +43,16 @@ fn what_is_forgotten_is_listed_and_a_dry_run_says_what_does_it() {
     assert_snapshot!("forget", forgotten(true, vec![memory("0123456789abcdef"), memory("fedcba9876543210")]));
     assert!(forgotten(false, vec![memory("0123456789abcdef")]).ends_with("1 memory forgotten\n"));
     assert_eq!(forgotten(true, vec![]), "there is no such memory\n");
-    let copies =
-        json!([{"path": "/data/memory.db.schema-3-20261130T070000Z", "until": "2026-12-14T07:00:00.5Z"}]);
+    let copies = json!([
+        {"path": "/data/memory.db.schema-3-20261130T070000Z", "until": "2026-12-14T07:00:00.5Z"},
+        {"path": "/data/memory.db.replaced-20261130T070000.000Z", "until": null}
+    ]);
     let said = |memories: Vec<Value>| show::forgotten(&json!({"forgotten": memories, "copies": copies}));
     assert!(said(vec![memory("0123456789abcdef")]).ends_with(
-        "1 memory forgotten\na copy from before an upgrade has it still; it goes by itself on 2026-12-14, or now with: rm /data/memory.db.schema-3-20261130T070000Z\n"
+        "1 memory forgotten\na copy from before an upgrade has it still; it goes by itself on 2026-12-14, or now with: rm /data/memory.db.schema-3-20261130T070000Z\n\
+         what a restore moved aside may have it still; it stays until you remove it: rm /data/memory.db.replaced-20261130T070000.000Z\n"
     ));
-    assert!(!said(vec![]).contains("copy"));
+    assert!(!said(vec![]).contains("rm "));
 }
 
 #[test]

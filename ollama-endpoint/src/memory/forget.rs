@@ -71,7 +71,7 @@ impl Memory {
         Ok(forgotten)
     }
 
-    /// The copies from before an upgrade, which have still what was forgotten since.
+    /// The copies from before an upgrade or a restore, which have still what was forgotten since.
     ///
     /// # Errors
     /// They cannot be looked for.

@@ -284,8 +284,8 @@ impl Store for SqliteStore {
 
     async fn copies(&self) -> Result<Vec<Aside>, StoreError> {
         let path = Arc::clone(&self.path);
-        let cleared = tokio::task::spawn_blocking(move || aside::clear(&path)).await;
-        cleared.map_err(|error| StoreError::Backend(error.into()))
+        let left = tokio::task::spawn_blocking(move || aside::left(&path)).await;
+        left.map_err(|error| StoreError::Backend(error.into()))
     }
 
     async fn expired(&self, before: Timestamp, limit: usize) -> Result<Vec<String>, StoreError> {

@@ -240,33 +240,37 @@ fn copy_to(source: &Connection, unfinished: &Path) -> Result<Backup> {
     // Made first, so that what is written is nobody else's to read from the beginning.
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(unfinished);
     made.map_err(|error| cannot_open(unfinished, &error))?;
-    source.execute("VACUUM INTO ?", [unfinished.to_string_lossy()])?;
-    inspect(unfinished)
+    let written = source.execute("VACUUM INTO ?", [unfinished.to_string_lossy()]);
+    written.map_err(|error| match Error::from(error) {
+        Error::Store(cause) => cannot_open(unfinished, &cause),
+        damaged => damaged,
+    })?;
+    inspect(unfinished, &mut read_only(unfinished)?)
 }
 
 /// Puts a backup in the place of the store at `path`; `replace` moves one that is there aside.
 pub(super) fn restore(path: &Path, from: &Path, replace: bool) -> Result<Backup> {
     let _lock = lock(path)?;
-    inspect(from)?;
+    // With what is in its log, if it is a store that was moved aside.
+    let mut source = wal::open_source(from)?;
+    inspect(from, &mut source)?;
     if path.exists() && !replace {
         return Err(cannot_open(
             path,
             &"it exists; --replace moves it aside and puts the backup in its place",
         ));
     }
-    // With what is in its log, if it is a store that was moved aside.
-    copy(&read_only(from)?, path, |unfinished| {
+    copy(&source, path, |unfinished| {
         files::give_to_owner_of_folder(unfinished)?;
         files::replace(path, unfinished).map(drop)
     })
 }
 
 /// What a backup holds, if it is whole and of a version that is known.
-fn inspect(path: &Path) -> Result<Backup> {
+fn inspect(path: &Path, connection: &mut Connection) -> Result<Backup> {
     let bytes = fs::metadata(path).map_err(|error| cannot_open(path, &error))?.len();
-    let mut connection = read_only(path)?;
-    look_through(path, &mut connection, None)?;
-    if version(&connection, path)? == 0 {
+    look_through(path, connection, None)?;
+    if version(connection, path)? == 0 {
         return Err(cannot_open(path, &"it is no queue"));
     }
     let deliveries = connection.query_row("SELECT count(*) FROM deliveries", [], |row| row.get(0))?;

@@ -8,7 +8,12 @@
 //! <https://sqlite.org/walformat.html> for how far SQLite reads. A log is a header of 32 bytes and frames: 24 bytes and
 //! a page each. All numbers are big-endian.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
@@ -61,6 +66,30 @@ pub fn check(connection: &Connection, path: &Path) -> Result<()> {
     stays(connection, true)?;
     compare(connection, &with_end(path, "-wal"))?;
     Ok(stays(connection, false)?)
+}
+
+/// Opens a store to be copied, such as a backup, or one that was moved aside with its log. One without a log is read where
+/// nothing can be written, too.
+///
+/// # Errors
+/// It cannot be opened; as [`check_beside`].
+pub fn open_source(path: &Path) -> Result<Connection> {
+    let failed = |cause: String| Error::Open { path: path.display().to_string(), cause };
+    let has_log = fs::metadata(with_end(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    let (name, flags) = if has_log {
+        (path.to_owned(), OpenFlags::SQLITE_OPEN_READ_WRITE)
+    } else {
+        let whole = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;
+        let name = whole.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        (format!("file://{name}?immutable=1").into(), flags)
+    };
+    let opened = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let connection = opened.map_err(|error| failed(error.to_string()))?;
+    if has_log {
+        check_beside(&connection, path)?;
+    }
+    Ok(connection)
 }
 
 /// Compares how far `connection` reads the log at `path` with what is in it.

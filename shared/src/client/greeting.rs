@@ -205,4 +205,19 @@ mod tests {
         }
         assert_eq!(*asked.lock().unwrap(), ["GET /readyz", "POST /ai-sync", "POST /ai-sync"]);
     }
+
+    #[tokio::test]
+    async fn where_nobody_is_greeted_nothing_was_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        let closed = tokio::net::TcpSocket::new_v4().unwrap();
+        closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        for url in [url, format!("http://{}/", closed.local_addr().unwrap())] {
+            let client =
+                SignedClient::wary("a-service", url.parse().unwrap(), key(), Duration::from_secs(10));
+            let error = client.unwrap().post("/ai-sync", "d1", Bytes::from_static(b"{}")).await.unwrap_err();
+            assert!(matches!(error, CallError::Unconnected(..)), "{error:?}");
+        }
+    }
 }

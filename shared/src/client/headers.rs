@@ -32,3 +32,19 @@ pub fn trace_headers() -> HeaderMap {
     let value = trace::current().and_then(|trace| HeaderValue::from_str(&trace.child().to_string()).ok());
     value.map(|value| (HeaderName::from_static(trace::HEADER), value)).into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::TraceParent;
+
+    #[tokio::test]
+    async fn each_call_names_its_trace_with_a_span_of_its_own() {
+        assert!(trace_headers().is_empty(), "no trace, no header");
+        let trace = TraceParent::generate();
+        let named = || TraceParent::of_headers(&trace_headers()).unwrap();
+        let (first, second) = trace::within(Some(trace), async { (named(), named()) }).await;
+        assert!(first != second && first != trace && second != trace);
+        assert_eq!([first.trace_id(), second.trace_id()], [trace.trace_id(), trace.trace_id()]);
+    }
+}

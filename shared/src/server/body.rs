@@ -57,18 +57,31 @@ pub struct ReadBody {
 /// # Errors
 /// 413 when it is larger, 408 when it takes longer, 503 when there is no memory for it, 400 when the connection breaks.
 pub async fn read_body(
-    mut body: Body,
+    body: Body,
     limit: usize,
     deadline: Duration,
     memory: &BodyMemory,
 ) -> Result<ReadBody, ApiError> {
-    let until = Instant::now() + deadline;
+    read_body_within(body, limit, |_| deadline, memory).await
+}
+
+/// As [`read_body`]; `deadline` says how long so many bytes may take, those that have arrived.
+///
+/// # Errors
+/// The same.
+pub async fn read_body_within(
+    mut body: Body,
+    limit: usize,
+    deadline: impl Fn(usize) -> Duration,
+    memory: &BodyMemory,
+) -> Result<ReadBody, ApiError> {
+    let begun = Instant::now();
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
     let mut bytes = BytesMut::with_capacity(announced.min(limit).min(64 * 1024));
     let (mut received, mut share) = (0_usize, None);
     loop {
-        let frame = match timeout_at(until, body.frame()).await {
-            Err(_) => return Err(too_slow(deadline)),
+        let frame = match timeout_at(begun + deadline(received), body.frame()).await {
+            Err(_) => return Err(too_slow(deadline(received))),
             Ok(None) => break,
             Ok(Some(frame)) => frame.map_err(broken)?,
         };

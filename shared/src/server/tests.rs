@@ -2,9 +2,10 @@ use std::sync::Arc;
 
 use axum::{
     extract::Request,
+    response::IntoResponse as _,
     routing::{get, post},
 };
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{Notify, mpsc},
@@ -217,4 +218,14 @@ fn there_are_never_more_connections_than_descriptors() {
     let allowed =
         [64, 256, 1024, 4351, 4352, 1 << 20, u64::MAX].map(|files| limits.within(files).connections);
     assert_eq!(allowed, [48, 192, 768, 4095, 4096, 4096, 4096]);
+}
+
+#[tokio::test]
+async fn how_long_a_body_may_take_depends_on_what_has_arrived() {
+    let memory = BodyMemory::new(32);
+    let stuck =
+        Body::from_stream(stream::iter([Ok::<_, Infallible>(Bytes::from("some"))]).chain(stream::pending()));
+    let deadline = |received| Duration::from_secs(if received < 4 { 600 } else { 0 });
+    let late = read_body_within(stuck, 1000, deadline, &memory).await.unwrap_err();
+    assert_eq!(late.into_response().status(), 408);
 }

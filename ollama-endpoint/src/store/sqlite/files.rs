@@ -10,7 +10,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::rebuild::rebuild;
-use super::{BUSY, check, embedded, lasting, open_reader, upgrade};
+use super::{BUSY, check, embedded, lasting, upgrade};
 use crate::store::StoreError;
 use crate::store::vectors::from_bytes;
 
@@ -145,6 +145,9 @@ pub fn reindex(path: &Path) -> Result<Held, StoreError> {
 
 /// Puts what the record in `connection` makes in the place of all that is there, at once or not at all.
 pub(super) fn remake(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let records: u64 =
+        connection.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).map_err(failed)?;
+    tracing::info!(records, "making the memory anew; with many records this takes minutes");
     let new = Scratch::beside(path, "new");
     let made = rebuilt(connection, &new.0)?;
     keep_vectors(connection, &made).map_err(failed)?;
@@ -243,11 +246,15 @@ pub fn restore(path: &Path, from: &Path) -> Result<(Held, Option<PathBuf>), Stor
     }
     let unfinished = Scratch::beside(path, "unfinished");
     // With what is in its log, if it is a memory that was moved aside.
-    let backup = open_reader(from).map_err(|error| unopened(from, error))?;
+    let backup = wal::open_source(from).map_err(|error| damaged(from, error))?;
     let taken = write(&backup, &unfinished.0).and_then(|()| upgrade::upgrade_copy(&unfinished.0));
-    taken.map_err(|error| match error {
-        StoreError::Open { source, .. } => unopened(from, source),
-        other => unopened(from, other),
+    taken.map_err(|error| {
+        let why = match &error {
+            StoreError::Open { source, .. } | StoreError::Backend(source) => source.to_string(),
+            other => other.to_string(),
+        };
+        let (from, path) = (from.display(), path.display());
+        StoreError::Unfit(format!("the backup {from} could not be brought to {path}: {why}"))
     })?;
     let checked = check::check(&unfinished.0)?;
     if let Some(first) = checked.differences.first() {

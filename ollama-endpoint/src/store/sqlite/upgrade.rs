@@ -4,7 +4,7 @@ use std::path::Path;
 
 use queue::aside::{self, Copied};
 use queue::wal;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::files::{copy, damaged, remake, unopened};
 use super::{open_writer, rebuild};
@@ -36,7 +36,9 @@ pub(super) fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), St
         0 | SCHEMA => None,
         _ => Some(aside::set(path, found.into(), |to| set_aside(connection, path, to))?),
     };
-    bring_up(connection, path, found)?;
+    bring_up(connection, path, found).map_err(|error| {
+        if is_full(&error) { unchanged(path, "there is no room for the upgrade", &error) } else { error }
+    })?;
     copy.into_iter().for_each(Copied::keep);
     aside::clear(path);
     Ok(())
@@ -68,15 +70,21 @@ pub(super) fn too_new(path: &Path, found: u32) -> StoreError {
 
 fn set_aside(connection: &Connection, path: &Path, to: &Path) -> Result<(), StoreError> {
     let copied = aside::room(path).map_err(|error| unopened(path, error)).and_then(|()| copy(connection, to));
-    copied.map_err(|error| {
-        let why = shared::error::chain(&error);
-        unopened(
-            to,
-            format!(
-                "no copy could be made before the upgrade, so nothing was changed ({why}); make room there, or go on with the version before"
-            ),
-        )
-    })
+    copied.map_err(|error| unchanged(to, "no copy could be made before the upgrade", &error))
+}
+
+fn is_full(error: &StoreError) -> bool {
+    let (StoreError::Open { source, .. } | StoreError::Backend(source)) = error else { return false };
+    let cause = source.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    cause == Some(ErrorCode::DiskFull)
+}
+
+fn unchanged(path: &Path, what: &str, error: &StoreError) -> StoreError {
+    let why = shared::error::chain(error);
+    unopened(
+        path,
+        format!("{what}, so nothing was changed ({why}); make room there, or go on with the version before"),
+    )
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<u32> {

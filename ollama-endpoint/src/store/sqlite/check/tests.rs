@@ -142,7 +142,7 @@ fn a_backup_that_is_not_whole_is_not_restored() {
     let refused = restore(&path(&directory), &backup).unwrap_err().to_string();
     assert!(refused.contains("is not whole") && refused.contains("its text"), "{refused}");
     for (bytes, why) in [
-        (&b"not a database at all, but long enough to be looked at"[..], "cannot open"),
+        (&b"not a database at all, but long enough to be looked at"[..], "memory.db: file is not a database"),
         (b"", "is no memory"),
     ] {
         std::fs::write(&backup, bytes).unwrap();

@@ -50,6 +50,12 @@ async fn whoever_sees_a_damaged_log_says_so_and_leaves_it() {
         }
     }
     assert!(!backup.exists());
+    // Nor does going back to it lose in silence what is behind the damage.
+    let other = directory.path().join("other.db");
+    let refused = restore(&other, &path).unwrap_err();
+    assert!(refused.to_string().contains("memory.db-wal: the log is damaged"), "{refused}");
+    assert_eq!(fs::read(log_of(&path)).unwrap(), log);
+    assert!(!other.exists());
 }
 
 #[tokio::test]
@@ -62,7 +68,7 @@ async fn a_restore_that_was_cut_off_hides_nothing_and_is_made_good() {
     back_up(&open.path().join("memory.db"), &backup).unwrap();
     // As a killed service leaves it, with the first file moved.
     let path = directory.path().join("memory.db");
-    let aside = directory.path().join("memory.db.replaced-20260101T000000Z");
+    let aside = directory.path().join("memory.db.replaced-20991231T000000.000Z");
     fs::copy(open.path().join("memory.db"), &aside).unwrap();
     fs::copy(open.path().join("memory.db-wal"), log_of(&path)).unwrap();
     let log = fs::read(log_of(&path)).unwrap();

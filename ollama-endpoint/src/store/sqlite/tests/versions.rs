@@ -142,6 +142,26 @@ fn without_room_for_a_copy_there_is_no_upgrade() {
 }
 
 #[test]
+fn an_upgrade_that_runs_out_of_room_says_so_and_changes_nothing() {
+    for made_by in [made_by_2, made_by_3] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("memory.db");
+        made_by(&path);
+        let before = rows(&path);
+        let mut connection = open_writer(&path).unwrap();
+        let most = "PRAGMA max_page_count = 1";
+        connection.query_row(most, [], |_| Ok(())).unwrap();
+        let refused = upgrade::upgrade(&mut connection, &path).unwrap_err().to_string();
+        assert!(
+            refused.contains("no room for the upgrade") && refused.contains("nothing was changed"),
+            "{refused}"
+        );
+        drop(connection);
+        assert_eq!((rows(&path), copies(&path)), (before, Vec::new()));
+    }
+}
+
+#[test]
 fn a_memory_of_schema_3_is_made_anew_and_its_backups_can_be_restored() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("memory.db");
