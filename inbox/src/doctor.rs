@@ -16,15 +16,21 @@ use url::Url;
 
 /// How long damage is looked for.
 const LOOK: Duration = Duration::from_secs(5);
-const RESTART: &str =
-    "./scripts/start-ai-services.sh --restart (of an installed release: ai-relay-home services restart)";
+macro_rules! restart {
+    ($why:literal) => {
+        concat!(
+            $why,
+            "./scripts/start-ai-services.sh --restart (of an installed release: ai-relay-home services restart)"
+        )
+    };
+}
+const RESTART: &str = restart!("");
 const REMEDIES: Remedies = Remedies {
     start: "./scripts/start-ai-services.sh; where launchd or systemd should keep it running: with --restart",
     frozen: RESTART,
     stranger: "`lsof -nP -iTCP -sTCP:LISTEN` shows who has the port; stop it, or set another one",
     mixed_up: "PORT is another service's here; set it to this one's",
-    key: "the service runs with another RELAY_SIGNING_KEY than is set here: ./scripts/start-ai-services.sh --restart (of an \
-          installed release: ai-relay-home services restart)",
+    key: restart!("the service runs with another RELAY_SIGNING_KEY than is set here: "),
     // a running program keeps the version that it was started as
     upgrade: RESTART,
 };
@@ -33,7 +39,8 @@ const LOAD: &str = "look with the service's own settings: ./scripts/doctor.sh, o
 /// What the doctor finds out with its own shell's login and settings, which may be others.
 const AS_SEEN: [(&str, &str); 2] =
     [("reviewer", "reviewer, as the service sees it"), ("github", "GitHub, as the service sees it")];
-const AS_STARTED: &str = "what the service was started with counts, not this shell's login: set it in .env, then ./scripts/stop-ai-services.sh && ./scripts/start-ai-services.sh";
+const AS_STARTED: &str =
+    restart!("what the service was started with counts, not this shell's login: set it in .env, then ");
 
 /// What mends what can be wrong with a service on the machine at home.
 pub fn remedies() -> &'static Remedies {
@@ -135,13 +142,13 @@ pub async fn store(lane: &str, service: &ServiceArgs) -> Vec<Finding> {
             }
         }
         Err(error @ queue::Error::Damaged(_)) => {
-            let (says, file) = (error.to_string(), service.queue_url());
-            let file = file.trim_start_matches("sqlite://");
+            let (says, file) = (error.to_string(), queue::path(&service.queue_url()).unwrap_or_default());
             // With its log, which would be taken for that of the next one. The relay has handed over what was in it, and asks
             // for the outcomes alone.
             let mend = format!(
-                "stop the service, `mv {file}* ANOTHER-FOLDER`, start it; then on the VPS: \
-                 `relay deliveries redeliver --state handed_over --target {lane}`"
+                "stop the service, `mv {}* ANOTHER-FOLDER`, start it; then on the VPS: \
+                 `relay deliveries redeliver --state handed_over --target {lane}`",
+                file.display()
             );
             Finding::fail(check, says, mend)
         }

@@ -80,7 +80,11 @@ pub async fn open(url: &str, options: Options) -> Result<Queue> {
     Ok(Queue(store))
 }
 
-fn path(url: &str) -> Result<PathBuf> {
+/// The file of the queue that `url` names.
+///
+/// # Errors
+/// The URL is of another kind.
+pub fn path(url: &str) -> Result<PathBuf> {
     let unknown = || Error::Unsupported(url.split(':').next().unwrap_or_default().to_owned());
     url.strip_prefix("sqlite://").map(PathBuf::from).ok_or_else(unknown)
 }

@@ -74,7 +74,7 @@ pub(super) fn make(path: &Path) -> anyhow::Result<bool> {
 fn random_hex() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(bytes))
 }
 
 /// Whoever can read it has every secret, and whoever can write it chooses what runs.
